@@ -1,0 +1,53 @@
+# `make run` and `make test` need Python 3.11, make and gcc; everything else they set up themselves.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export OMP_NUM_THREADS := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: run test warm lint types floors unit clean
+
+run: $(VENV)/.base
+	$(BIN)/pipeline sample runs/sample-crawl
+	$(BIN)/pipeline run manifests/wanjuan.yaml
+
+test: $(VENV)/.dev lint types floors unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+floors: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# --no-deps with a complete lock: what is installed is exactly what is listed, and nothing is resolved again
+$(VENV)/.base: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --no-deps -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	$(MAKE) warm
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base requirements-dev.lock
+	$(PIP) install --quiet --no-deps -r requirements-dev.lock
+	touch $@
+
+# numba compiles the kernels at their first use, which takes a minute; one small run in one process stores them
+WARM := $(VENV)/warm
+warm:
+	@echo "compiling kernels, once"
+	$(BIN)/pipeline sample $(WARM)/crawl --pages 300
+	$(BIN)/pipeline run manifests/wanjuan.yaml --json --set "source.paths=['$(WARM)/crawl/**/*.warc*']" \
+		--set executor.kind=local --set executor.workers=1 --set output.path=$(WARM)/out
+	rm -rf $(WARM)
+
+clean:
+	rm -rf $(VENV) runs

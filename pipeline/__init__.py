@@ -1,0 +1,1 @@
+"""The engine and the face: manifest, plan, executors, command line."""

@@ -1,0 +1,222 @@
+"""The command line: ``pipeline run | validate | status | explain | whatif | verify | report | schema | sample``.
+
+Exit codes: 0 done; 1 the run or check failed; 2 the command or the manifest is wrong; 3 nothing found; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from corpus.errors import CorpusError, ManifestError, StorageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Turn web crawls into training corpora, with nothing lost and every decision on record.",
+)
+
+ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="YAML file that describes the run.")]
+Output = Annotated[
+    str, typer.Argument(metavar="OUTPUT", help="Folder (or URL) of a corpus: the manifest's output.path.")
+]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a manifest value, e.g. executor.kind=local.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")]
+
+FAILED, WRONG, NOTHING, INTERRUPTED = 1, 2, 3, 130
+
+
+@app.command()
+def run(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = False) -> None:  # noqa: B006
+    """Run a manifest to a published corpus, or go on where an earlier run stopped."""
+    from pipeline import console
+    from pipeline.manifest import load_manifest
+    from pipeline.report import write_report
+    from pipeline.run import run as run_manifest
+    from pipeline.status import StatusFile
+    from pipeline.task import Place
+
+    loaded = load_manifest(manifest, overrides)
+    bars = console.BarProgress() if console.is_terminal() and not as_json else None
+    seconds = console.Seconds()
+    place = Place(loaded.output.path, loaded.output.storage_options)
+    status = StatusFile(place.open())
+    try:
+        result = run_manifest(loaded, console.Watchers(bars or console.PlainProgress(), seconds, status))
+    except KeyboardInterrupt:
+        console.err.print("interrupted; run the same command again to go on")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if bars is not None:
+            bars.close()
+    write_report(place.open(), result.manifest)
+    if as_json:
+        typer.echo(result.to_json())
+    else:
+        console.print_result(result, seconds)
+
+
+@app.command()
+def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = False) -> None:  # noqa: B006
+    """Check a manifest and its inputs without doing any work; show the plan."""
+    from pipeline import console
+    from pipeline.chain import open_chain
+    from pipeline.manifest import load_manifest
+    from pipeline.plan import check_columns, make_plan
+    from stages.read import plan_units
+
+    loaded = load_manifest(manifest, overrides)
+    check_columns(loaded.stages)
+    open_chain([stage for stage in loaded.stages if stage.scope == "batch"])  # lists and models are there and sound
+    plan = make_plan(loaded, plan_units(loaded.source))
+    phases = [(segment.phase, [stage.kind for stage in segment.stages]) for segment in plan.segments]
+    if as_json:
+        units = [{"path": unit.path, "start": unit.start, "end": unit.end} for unit in plan.units]
+        typer.echo(json.dumps({"valid": True, "run_id": plan.run_id, "units": units, "phases": dict(phases)}))
+        return
+    console.print_rows([("run", plan.run_id), ("units", len(plan.units)), *((p, ", ".join(k)) for p, k in phases)])
+    for line in plan.notes():
+        console.out.print(console.safe(line))
+
+
+@app.command()
+def status(output: Output, as_json: Json = False) -> None:
+    """What a run is doing, or where it stopped."""
+    from corpus.storage import open_store
+    from pipeline import console
+    from pipeline.status import read_status
+
+    found = read_status(open_store(output))
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        rows: list[tuple[str, Any]] = [(key, found.get(key)) for key in ("output", "state", "run_id", "executor")]
+        for phase, state in found.get("phases", {}).items():
+            rows.append((phase, f"{state['done']}/{state['total']} tasks, {state['resumed']} from before"))
+        rows += [("trouble", line) for line in found.get("trouble", [])]
+        if found["published"]:
+            rows.append(("published", found["published"]["digest"]))
+        console.print_rows(rows)
+    if found["state"] == "empty":
+        raise typer.Exit(NOTHING)
+
+
+@app.command()
+def explain(
+    output: Output,
+    document: Annotated[str, typer.Argument(metavar="URL-OR-ID", help="A document's URL or id.")],
+    as_json: Json = False,
+) -> None:
+    """Show everything that was decided about a document, and why."""
+    from corpus.storage import open_store
+    from pipeline.explain import explain_document, print_explanation
+
+    found = explain_document(open_store(output), document)
+    if as_json:
+        typer.echo(json.dumps({"documents": found}, default=str))
+    else:
+        for entry in found:
+            print_explanation(entry)
+    if not found:
+        raise typer.Exit(NOTHING)
+
+
+@app.command()
+def whatif(
+    output: Output,
+    change: Annotated[list[str], typer.Option("--rule", metavar="RULE.min=VALUE", help="A bound to change.")] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """What other rule bounds would have kept, from the recorded signals, without running anything again."""
+    from corpus.storage import open_store
+    from pipeline.whatif import print_whatif, what_if
+
+    found = what_if(open_store(output), change)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        print_whatif(found)
+
+
+@app.command()
+def verify(output: Output, as_json: Json = False) -> None:
+    """Check every published file against the manifest: hashes, rows, and the ledger."""
+    from corpus.storage import open_store
+    from pipeline import console
+    from pipeline.verify import verify_corpus
+
+    found = verify_corpus(open_store(output))
+    if as_json:
+        typer.echo(json.dumps({"sound": not found.faults, **found.__dict__}))
+    else:
+        console.out.print(f"{found.files} files, {found.rows} rows, {found.bytes / 1e6:.1f} MB, digest {found.digest}")
+        for fault in found.faults:
+            console.out.print(console.safe(f"fault: {fault}"))
+        console.out.print("sound" if not found.faults else "NOT SOUND")
+    if found.faults:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(output: Output, as_json: Json = False) -> None:
+    """Write the dataset card (README.md) and the report (report.html) of a finished run anew."""
+    from corpus.storage import open_store
+    from pipeline.explain import published
+    from pipeline.report import write_report
+
+    store = open_store(output)
+    written = write_report(store, published(store))
+    typer.echo(json.dumps({"output": store.root, "written": written}) if as_json else "\n".join(written))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of manifests, for editors."""
+    from pipeline.manifest import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, sort_keys=True))
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write the WARC files.")],
+    pages: Annotated[int, typer.Option(help="How many pages, about.")] = 3000,
+    as_json: Json = False,
+) -> None:
+    """Write a small made-up crawl to try things on (deterministic; nothing is downloaded)."""
+    from pipeline.sample import generate
+
+    truth = generate(folder, pages=pages)
+    typer.echo(
+        json.dumps({"folder": str(folder), "records": truth.read}) if as_json else f"{truth.read} records in {folder}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: errors of the user's making become messages and exit codes; others keep their traceback."""
+    from pipeline import console
+
+    try:
+        app(arguments)
+    except ManifestError as error:
+        console.print_error(error)
+        sys.exit(WRONG)
+    except CorpusError as error:
+        console.print_error(error)
+        sys.exit(FAILED)
+    except OSError as error:
+        fix = "check the path, the rights on it and the room on the disk, then run the same command again"
+        console.print_error(StorageError(str(error), fix=fix))
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Ray: this machine by default, or the cluster that the environment variable RAY_ADDRESS names.
+
+Tasks carry paths, never data, so nothing large passes through the object store. Retries are ours, not Ray's, so that
+every executor counts them alike. A Ray started here binds to loopback only and sends no usage reports; Ray's token
+authentication stays on. Metrics: counters ``pipeline_documents`` and ``pipeline_bytes`` by phase and outcome.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any
+
+from corpus.errors import RunError
+from corpus.ledger import Count, Ledger
+from pipeline.executors.base import Failure, Outcome
+from pipeline.task import Place, Task, execute
+
+OBJECT_STORE_BYTES = 128 << 20  # only task arguments and reports live there
+
+
+class RayExecutor:
+    """Runs tasks as Ray tasks of one CPU each, named by phase."""
+
+    def __init__(self, *, workers: int | None = None, dashboard: bool = True) -> None:
+        self.slots = workers or 1
+        self._workers, self._dashboard = workers, dashboard
+        self._pending: dict[Any, Task] = {}
+        self._started_here, self._address = False, ""
+        self._counters: tuple[Any, Any] | None = None
+
+    def __enter__(self) -> RayExecutor:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if not os.environ.get("RAY_ADDRESS"):
+            # read once, when ray is imported: without a cluster in sight every server binds to 127.0.0.1
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        import ray
+
+        if not ray.is_initialized():
+            self._connect()
+        self.slots = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        tags = ("phase", "outcome")
+        from ray.util.metrics import Counter
+
+        self._counters = (
+            Counter("pipeline_documents", description="Documents by phase and outcome", tag_keys=tags),
+            Counter("pipeline_bytes", description="Payload bytes by phase and outcome", tag_keys=tags),
+        )
+        self._remote = ray.remote(execute)
+        return self
+
+    def _connect(self) -> None:
+        import ray
+
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+        if os.environ.get("RAY_ADDRESS"):
+            try:
+                context = ray.init(**quiet)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise RunError(
+                    f"cannot reach the Ray cluster: {error}",
+                    where=f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}",
+                    fix="check the address; where the cluster asks for a token, set RAY_AUTH_MODE=token and put the "
+                    "token into RAY_AUTH_TOKEN or ~/.ray/auth_token",
+                ) from None
+        else:
+            context = ray.init(
+                address="local",
+                num_cpus=self._workers or len(os.sched_getaffinity(0)),
+                include_dashboard=self._dashboard,
+                dashboard_host="127.0.0.1",
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+        self._started_here = True
+        self._address = str(context.dashboard_url or "")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._started_here:
+            import ray
+
+            ray.shutdown()
+
+    def submit(self, task: Task, place: Place) -> None:
+        options = self._remote.options(name=f"{task.phase}: {task.label}", num_cpus=1, max_retries=0)
+        self._pending[options.remote(task, place)] = task
+
+    def next_outcome(self) -> Outcome:
+        import ray
+        from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+        (ready,), _ = ray.wait(list(self._pending), num_returns=1)
+        task = self._pending.pop(ready)
+        try:
+            return Outcome(task, report=ray.get(ready))
+        except (WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
+            return Outcome(task, failure=Failure("died", str(error).splitlines()[0]))
+        except RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, BaseException) else error
+            return Outcome(task, failure=Failure("error", str(error), cause))
+
+    def describe(self) -> str:
+        where = f"cluster {os.environ['RAY_ADDRESS']}" if os.environ.get("RAY_ADDRESS") else "this machine"
+        line = f"Ray on {where}, {self.slots} tasks at a time"
+        return f"{line}, dashboard http://{self._address} (token: `ray get-auth-token`)" if self._address else line
+
+    def observe(self, phase: str, ledger: Ledger) -> None:
+        assert self._counters is not None
+        documents, payload = self._counters
+        for outcome, counts in _by_outcome(ledger).items():
+            tags = {"phase": phase, "outcome": outcome}
+            if counts.documents:
+                documents.inc(counts.documents, tags)
+            if counts.bytes:
+                payload.inc(counts.bytes, tags)
+
+
+def _by_outcome(ledger: Ledger) -> dict[str, Count]:
+    groups = {"kept": ledger.kept}
+    for outcome, group in (
+        ("rejected", ledger.rejected),
+        ("duplicate", ledger.duplicates),
+        ("quarantined", ledger.quarantined),
+    ):
+        total = Count()
+        for found in group.values():
+            total = total.plus(found)
+        groups[outcome] = total
+    return groups

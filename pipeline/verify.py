@@ -1,0 +1,71 @@
+"""Checks a published corpus from the outside: every file, every hash, every count, and the conservation law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpus.commit import CorpusManifest, current_manifest, stray_files
+from corpus.errors import CorpusError, StorageError
+from corpus.ledger import Count, Ledger, tally
+from corpus.storage import FileEntry, Store, fetch
+
+COUNTED = ("outcome", "reason", "source_bytes")
+
+
+@dataclass
+class Verification:
+    """What was found. ``faults`` is empty when the corpus is sound."""
+
+    digest: str
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def verify_corpus(store: Store) -> Verification:
+    """Read everything that is published and hold it against the manifest. Raises only if nothing is published."""
+    manifest = current_manifest(store)
+    if manifest is None:
+        raise StorageError("no corpus has been published here", where=store.root, fix="finish the run first")
+    found = Verification(manifest.digest)
+    ledger = Ledger(read=manifest.ledger.read)
+    for kind, entries in manifest.files.items():
+        for entry in entries:
+            ledger = ledger + _check_file(store, kind, entry, found)
+    found.faults += [f"{name}: not part of this corpus" for name in stray_files(store, manifest)]
+    if not found.faults:
+        _check_ledger(manifest, ledger, found)
+    return found
+
+
+def _check_file(store: Store, kind: str, entry: FileEntry, found: Verification) -> Ledger:
+    try:
+        with fetch(store, entry) as file:
+            parquet = pq.ParquetFile(file)
+            if parquet.metadata.num_rows != entry.rows:
+                raise StorageError(f"{entry.name} has {parquet.metadata.num_rows} rows instead of {entry.rows}")
+            columns = [name for name in COUNTED if name in parquet.schema_arrow.names]
+            table = parquet.read(columns=columns)
+    except (CorpusError, pa.ArrowException, OSError) as error:
+        found.faults.append(str(error).splitlines()[0])
+        return Ledger()
+    found.files, found.rows, found.bytes = found.files + 1, found.rows + entry.rows, found.bytes + entry.bytes
+    if kind == "quarantine":
+        return Ledger()
+    if kind == "documents":
+        nothing = pa.nulls(table.num_rows, pa.string())
+        table = table.append_column("outcome", nothing).append_column("reason", nothing)
+    return tally(Count(), [table])
+
+
+def _check_ledger(manifest: CorpusManifest, counted: Ledger, found: Verification) -> None:
+    if counted != manifest.ledger:
+        found.faults.append("the rows in the files are not those of the ledger")
+    try:
+        counted.close(where="published files")
+    except CorpusError as error:
+        found.faults.append(error.what)

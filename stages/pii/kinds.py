@@ -1,0 +1,146 @@
+"""What makes a run of characters an e-mail address, IP address, payment card, IBAN or US social security number.
+
+Each function gets a short piece of text that the scanner (``stages.pii.kernel``) or a bounded pattern has found and
+says yes or no. They check what a check digit or a registry can tell (Luhn, mod 97, country lengths, issuer prefixes,
+areas that were never given out), because digits alone occur everywhere: versions, prices, ISBNs, DOIs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Literal, get_args
+
+Kind = Literal["email", "phone", "ip", "payment_card", "iban", "ssn"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_TOP_LEVEL = re.compile(r"\.([A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59})$")
+_FILE_ENDING = re.compile(
+    r"(?i)\.(?:png|jpe?g|gif|svg|webp|bmp|ico|css|m?js|tsx?|jsx|json|xml|ya?ml|html?|php|aspx?|py|rb|java|go|rs|cpp|txt|md"
+    r"|csv|pdf|zip|gz|tar|log|sql|conf|cfg|ini|woff|ttf)$"
+)
+_CARD_WORD = re.compile(
+    r"(?i)\b(?:card|visa|master ?card|amex|american express|maestro|diners|discover|credit|debit|cc)"
+)
+_SSN_WORD = re.compile(r"(?i)\b(?:ssn|social[ -]security)\b")
+_VERSION_WORD = re.compile(
+    r"(?i)(?:\b(?:v|ver|version|release|rev|revision|build|update|firmware|driver|patch|section|sec|chapter|clause|rule"
+    r"|article|table|figure|fig|item|kernel|oid)s?[\s.:#=(]*|[§¶]\s*|[a-z][/_-])\Z"
+)
+# Length of an IBAN by country: the registry of ISO 13616 as published by SWIFT.
+_IBAN_LENGTH = {
+    country: length
+    for length, countries in {
+        15: "NO", 16: "BE", 18: "DK FI FO GL NL FK SD", 19: "MK SI", 20: "AT BA EE KZ LT LU XK MN", 21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL", 24: "AD CZ ES MD PK RO SA SE SK TN VG DZ",
+        25: "AO CV GW LY MZ PT ST", 26: "IS TR", 27: "BF BI BJ CF CG CM DJ FR GA GQ GR IT KM MC MG MR SM SN TD TG",
+        28: "AL AZ BY CI CY DO GT HN HU LB ML NE NI PL SV", 29: "BR EG PS QA UA", 30: "JO KW MU", 31: "MT SC",
+        32: "LC", 33: "RU",
+    }.items()
+    for country in countries.split()
+}  # fmt: skip
+
+
+def email_length(address: str) -> int:
+    """How many characters of an address-shaped string are an e-mail address; 0 where it is none.
+
+    File names (``icon@2x.png``) and names of repositories (``git@host``) are none. Text that extraction has glued to
+    the end is left out: ``jo@example.comPhone``.
+    """
+    match = _TOP_LEVEL.search(address)
+    glued = re.search(r"\.[a-z]{2,}(?=[A-Z][a-z]+$)", address)
+    if glued:
+        address = address[: glued.end()]
+    return len(address) if match and _is_email(address) else 0
+
+
+def _is_email(address: str) -> bool:
+    match = _TOP_LEVEL.search(address)
+    mailbox, _, host = address.partition("@")
+    if match is None or ".." in mailbox or _FILE_ENDING.search(address):
+        return False
+    return not (mailbox == "git" or host.startswith("-"))  # git@host:owner/name
+
+
+def is_ipv4(text: str, *, before: str, private: bool) -> bool:
+    """Whether four dotted numbers are the address of a host; ``before`` is the text in front of them.
+
+    Versions and section numbers are told apart by the word in front, by leading zeros, and by four small numbers
+    (all below 32: one address in 4,096 is lost to that).
+    """
+    octets = text.split(".")
+    if len(octets) != 4 or any(len(octet) > 1 and octet[0] == "0" for octet in octets):
+        return False
+    values = [int(octet) for octet in octets]
+    if max(values) > 255 or max(values) < 32 or _VERSION_WORD.search(before):
+        return False
+    address = ipaddress.IPv4Address(text)
+    return (private and not address.is_loopback and not address.is_unspecified) or address.is_global
+
+
+def is_ipv6(text: str, *, private: bool) -> bool:
+    """Whether ``text`` is an IPv6 address that is in public use (2000::/3), or with ``private`` a local one."""
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    public = int(address) >> 125 == 1 and text.index(":") == 4  # a::b is C++, and 2::3 a ratio
+    local = address in ipaddress.IPv6Network("fc00::/7") or address.is_link_local
+    return public or (private and local)
+
+
+def passes_luhn(digits: str) -> bool:
+    """The check digit of payment cards (ISO/IEC 7812-1)."""
+    odd = sum(int(d) for d in digits[-1::-2])
+    even = sum((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)[int(d)] for d in digits[-2::-2])
+    return (odd + even) % 10 == 0
+
+
+def is_payment_card(digits: str, *, before: str, grouped: bool) -> bool:
+    """Whether 12 to 19 digits are a card number: Luhn, and the prefix and length of a large issuer.
+
+    Diners and Maestro prefixes count when the digits are ``grouped`` as on a card, all others (old 13-digit Visa,
+    12 to 19 digits of Maestro) behind a word like "card" in ``before``: one in ten identifiers passes Luhn.
+    """
+    if len(set(digits)) == 1 or not passes_luhn(digits):
+        return False
+    size, head2, head3, head4 = len(digits), int(digits[:2]), int(digits[:3]), int(digits[:4])
+    usual = (
+        (size == 16 and (digits[0] == "4" or 51 <= head2 <= 55 or 2221 <= head4 <= 2720))
+        or (size == 15 and head2 in (34, 37))
+        or (size == 16 and (head4 == 6011 or 644 <= head3 <= 649 or head2 == 65 or 3528 <= head4 <= 3589))
+    )
+    rare = (size == 14 and (300 <= head3 <= 305 or head2 in (36, 38, 39))) or (size == 16 and 56 <= head2 <= 69)
+    return usual or (rare and grouped) or _CARD_WORD.search(before) is not None
+
+
+def is_iban(text: str) -> bool:
+    """Whether ``text`` (blanks allowed) is an IBAN: country, its length, and mod 97 (ISO 13616)."""
+    account = text.replace(" ", "").upper()
+    if _IBAN_LENGTH.get(account[:2]) != len(account) or not (account.isascii() and account.isalnum()):
+        return False
+    return int("".join(str(int(sign, 36)) for sign in account[4:] + account[:4])) % 97 == 1
+
+
+def iban_length(text: str) -> int:
+    """How many characters of ``text``, blanks included, the IBAN that it starts with takes; 0 where there is none."""
+    wanted = _IBAN_LENGTH.get(text[:2].upper(), 0)
+    if not wanted:
+        return 0
+    signs = 0
+    for at, sign in enumerate(text):
+        if sign != " " and not sign.isalnum():
+            return 0
+        signs += sign != " "
+        if signs == wanted:
+            ends = at + 1 == len(text) or not text[at + 1].isalnum()
+            return at + 1 if ends and is_iban(text[: at + 1]) else 0
+    return 0
+
+
+def is_ssn(text: str, *, before: str) -> bool:
+    """Whether 123-45-6789 could have been given out (SSA rules since 2011); without hyphens a word must announce it."""
+    area, group, serial = re.sub(r"\D", "", text)[:3], re.sub(r"\D", "", text)[3:5], re.sub(r"\D", "", text)[5:]
+    if area in ("000", "666") or area[0] == "9" or group == "00" or serial == "0000":
+        return False
+    return text.count("-") == 2 or _SSN_WORD.search(before) is not None
