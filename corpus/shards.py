@@ -7,7 +7,7 @@ a unit to seek by. After closing, the file is opened again and its footer checke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -74,6 +74,34 @@ class ShardWriter:
             raise StorageError(f"{self.path.name}: wrote {self.rows} rows, the footer says {footer.num_rows}")
 
 
+class ShardReader:
+    """A Parquet file, read on the calling thread alone.
+
+    A task has one core anyway. And a thread of Arrow's pool that still holds a Python file when the interpreter goes
+    down kills the process ("terminate called without an active exception").
+    """
+
+    def __init__(self, file: IO[bytes], *, check_pages: bool = False) -> None:
+        self._parquet = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=check_pages)
+        self.schema: pa.Schema = self._parquet.schema_arrow
+        self.rows: int = self._parquet.metadata.num_rows
+        self.groups: int = self._parquet.num_row_groups
+
+    @property
+    def leaves(self) -> list[str]:
+        """Dotted names of the stored columns: those of structs field by field."""
+        schema = self._parquet.schema
+        return [schema.column(number).path for number in range(len(schema))]
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows. ``columns`` are names or dotted names; default all."""
+        return self._parquet.read(columns=columns, use_threads=False)
+
+    def group(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one row group."""
+        return self._parquet.read_row_group(number, columns=columns, use_threads=False)
+
+
 def write_table(path: Path, table: pa.Table, *, row_group_rows: int = ROW_GROUP_ROWS) -> int:
     """Write one table; returns its rows."""
     with ShardWriter(path, table.schema, row_group_rows=row_group_rows) as writer:
@@ -98,16 +126,16 @@ def read_partition(store: Store, entry: FileEntry, partition: int) -> pa.Table:
     if store.size(entry.name) != entry.bytes:
         raise StorageError(f"{entry.name} has another size than when it was written", where=store.root)
     with store.open(entry.name) as file:
-        return pq.ParquetFile(file, page_checksum_verification=True).read_row_group(partition)
+        return ShardReader(file, check_pages=True).group(partition)
 
 
 def read_batches(
-    file: IO[bytes], *, rows: int = ROW_GROUP_ROWS, columns: list[str] | None = None
+    file: IO[bytes], *, rows: int = ROW_GROUP_ROWS, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """Yield the tables of a Parquet file, one row group at a time, cut to at most ``rows`` rows."""
-    parquet = pq.ParquetFile(file)
-    for group in range(parquet.num_row_groups):
-        table = parquet.read_row_group(group, columns=columns)
+    shard = ShardReader(file)
+    for number in range(shard.groups):
+        table = shard.group(number, columns)
         for start in range(0, table.num_rows, rows):
             yield table.slice(start, rows)
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.commit import CorpusManifest
+from corpus.shards import ShardReader
 from corpus.storage import Store
 from pipeline.columns import column_docs
 from pipeline.funnel import funnel, reasons
@@ -149,7 +149,7 @@ def _column_rows(store: Store, manifest: CorpusManifest) -> Iterable[tuple[str, 
     if entry is None:
         return
     with store.open(entry.name) as file:
-        schema = pq.read_schema(file)
+        schema = ShardReader(file).schema
     for field in schema:
         if field.name != "signals":
             yield f"`{field.name}`", _type(field.type), docs.get(field.name, "")

@@ -18,10 +18,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.commit import TaskRecord
-from corpus.shards import read_batches, read_partition, write_partitions, write_table
+from corpus.shards import ShardReader, read_batches, read_partition, write_partitions, write_table
 from corpus.storage import FileEntry, Store, fetch
 from pipeline.barriers import ROW_BITS, ROW_MASK, DedupVerdicts
 from pipeline.task import Context, Result, Task, Written, task_key
@@ -190,7 +189,7 @@ def route_unit(payload: RoutePayload, context: Context) -> Result:
     assigned = read_partition(context.store, payload.components, payload.group)
     rows = (assigned.column("doc").to_numpy() & ROW_MASK).astype(np.int64)
     with fetch(context.store, payload.live) as file:
-        live = pq.read_table(file, columns=["id", "crawl", "date", "content"])
+        live = ShardReader(file).read(["id", "crawl", "date", "content"])
     table = live.take(pa.array(rows))
     for name in ("doc", "component"):
         table = table.append_column(name, assigned.column(name))

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from corpus.commit import CorpusManifest, current_manifest
 from corpus.errors import StorageError
 from corpus.schema import IDENTITY
+from corpus.shards import ShardReader
 from corpus.storage import Store
 from pipeline import console
 from stages.catalogue import AnyStage
@@ -59,11 +59,11 @@ def explain_document(store: Store, document: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def shard(store: Store, name: str) -> Iterator[pq.ParquetFile]:
+def open_shard(store: Store, name: str) -> Iterator[ShardReader]:
     """Open a published shard for a look; ``StorageError`` where it cannot be read (``pipeline verify`` says more)."""
     try:
         with store.open(name) as file:
-            yield pq.ParquetFile(file)
+            yield ShardReader(file)
     except (pa.ArrowException, OSError) as error:
         raise StorageError(
             f"{name} cannot be read: {error}", where=store.root, fix="pipeline verify names every damaged file"
@@ -90,13 +90,13 @@ def _find(
     """Rows whose value in one of ``columns`` is ``wanted``: (file, row number, row)."""
     for kind in ("documents", "rejected"):
         for entry in manifest.files[kind]:
-            with shard(store, entry.name) as parquet:
+            with open_shard(store, entry.name) as shard:
                 at = 0
-                for group in range(parquet.num_row_groups):
-                    names = [name for name in columns if name in parquet.schema_arrow.names]
-                    keys = parquet.read_row_group(group, columns=names)
+                names = [name for name in columns if name in shard.schema.names]
+                for group in range(shard.groups):
+                    keys = shard.group(group, names)
                     for row in _matches(keys, wanted):
-                        table = parquet.read_row_group(group).slice(row, 1)
+                        table = shard.group(group).slice(row, 1)
                         yield entry.name, at + row, table.to_pylist()[0]
                     at += keys.num_rows
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from corpus.commit import TaskRecord
 from corpus.ledger import Count, tally
 from corpus.schema import set_column
-from corpus.shards import ShardWriter, align
+from corpus.shards import ShardReader, ShardWriter, align
 from corpus.storage import FileEntry, fetch
 from pipeline.segment import Schemas
 from pipeline.task import Context, Result, Task, Written, task_key
@@ -96,7 +95,7 @@ def write_shard(payload: ShardPayload, context: Context) -> Result:
     tables = [payload.schema.empty_table()]
     for part in payload.parts:
         with fetch(context.store, part.file) as file:
-            table = pq.read_table(file, schema=None).slice(part.start, part.end - part.start)
+            table = ShardReader(file).read().slice(part.start, part.end - part.start)
         tables.append(align(table, payload.schema))
     table = pa.concat_tables(tables).combine_chunks()
     if payload.kind == "documents":

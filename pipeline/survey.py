@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from corpus.commit import CorpusManifest
+from corpus.shards import ShardReader
 from corpus.storage import Store
 from pipeline.funnel import KEPT, reasons, step_of
 
@@ -143,11 +143,10 @@ def _row_groups(store: Store, names: Sequence[str]) -> Iterator[tuple[str, int, 
     wanted = {*_COLUMNS, *(axis.column for axis in AXES), *(f"signals.pii_{kind}" for kind in _PII)}
     for name in names:
         with store.open(name) as file:
-            parquet = pq.ParquetFile(file)
-            paths = [parquet.schema.column(i).path for i in range(len(parquet.schema))]
-            columns = [path for path in paths if path in wanted]
-            for group in range(parquet.num_row_groups):
-                yield name, group, parquet.read_row_group(group, columns=columns, use_threads=False).flatten()
+            shard = ShardReader(file)
+            columns = [path for path in shard.leaves if path in wanted]
+            for group in range(shard.groups):
+                yield name, group, shard.group(group, columns).flatten()
 
 
 def _histograms(found: Survey, table: pa.Table, steps: NDArray[np.int64], *, ranked: bool) -> None:
@@ -237,9 +236,8 @@ def _texts(store: Store, places: Sequence[Place]) -> list[dict[str, Any]]:
     rows: dict[Place, dict[str, Any]] = {}
     for file, group in sorted({(place.file, place.group) for place in places}):
         with store.open(file) as opened:
-            parquet = pq.ParquetFile(opened)
-            columns = [name for name in _SHOWN if name in parquet.schema_arrow.names]
-            table = parquet.read_row_group(group, columns=columns, use_threads=False)
+            shard = ShardReader(opened)
+            table = shard.group(group, [name for name in _SHOWN if name in shard.schema.names])
         for place in places:
             if (place.file, place.group) == (file, group):
                 row = dict.fromkeys(_SHOWN) | table.slice(place.row, 1).to_pylist()[0]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.commit import CorpusManifest, current_manifest, stray_files
 from corpus.errors import CorpusError, StorageError
 from corpus.ledger import Count, Ledger, tally
+from corpus.shards import ShardReader
 from corpus.storage import FileEntry, Store, fetch
 
 COUNTED = ("outcome", "reason", "source_bytes")
@@ -45,11 +45,10 @@ def verify_corpus(store: Store) -> Verification:
 def _check_file(store: Store, kind: str, entry: FileEntry, found: Verification) -> Ledger:
     try:
         with fetch(store, entry) as file:
-            parquet = pq.ParquetFile(file)
-            if parquet.metadata.num_rows != entry.rows:
-                raise StorageError(f"{entry.name} has {parquet.metadata.num_rows} rows instead of {entry.rows}")
-            columns = [name for name in COUNTED if name in parquet.schema_arrow.names]
-            table = parquet.read(columns=columns)
+            shard = ShardReader(file)
+            if shard.rows != entry.rows:
+                raise StorageError(f"{entry.name} has {shard.rows} rows instead of {entry.rows}")
+            table = shard.read([name for name in COUNTED if name in shard.schema.names])
     except (CorpusError, pa.ArrowException, OSError) as error:
         found.faults.append(str(error).splitlines()[0])
         return Ledger()

@@ -18,7 +18,7 @@ from rich.table import Table
 from corpus.errors import ManifestError
 from corpus.storage import Store
 from pipeline import console
-from pipeline.explain import published, recorded_stages, shard
+from pipeline.explain import open_shard, published, recorded_stages
 from stages.rules import Rule, Rules, failing, load_rules
 
 
@@ -85,8 +85,8 @@ def _changed(rules: Sequence[Rule], changes: Sequence[str]) -> list[Rule]:
 def _signals(store: Store, names: Sequence[str]) -> dict[str, np.ndarray]:
     tables = []
     for name in names:
-        with shard(store, name) as parquet:
-            tables.append(parquet.read(columns=["signals"]))
+        with open_shard(store, name) as shard:
+            tables.append(shard.read(["signals"]))
     column = pa.concat_tables(tables).column("signals").combine_chunks()
     return {
         field.name: pc.struct_field(column, field.name).to_numpy(zero_copy_only=False).astype(np.float64)

@@ -52,7 +52,7 @@ def _records(path: Path, suffixes: list[str]) -> Iterator[dict[str, Any]]:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(use_threads=False):
                 yield from batch.to_pylist()
         return
     for number, line in enumerate(_lines(path), 1):

@@ -189,7 +189,7 @@ def open_parquet(path: str, options: Mapping[str, str]) -> Any:
     try:
         if is_remote(path):
             fs, inner = filesystem(path, options)
-            return pq.ParquetFile(fs.open(inner, "rb"), pre_buffer=True)
+            return pq.ParquetFile(fs.open(inner, "rb"), pre_buffer=False)
         return pq.ParquetFile(local_path(path))
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"no readable Parquet file: {error}", where=path, fix="leave it out") from error
@@ -207,7 +207,8 @@ def parquet_rows(unit: Unit, source: SourceConfig) -> Iterator[Row]:
         for group in range(unit.start, unit.end):
             stop = offset + metadata.row_group(group).num_rows
             try:
-                for batch in file.iter_batches(batch_size=_COLUMN_ROWS, row_groups=[group], columns=columns):
+                # on this thread alone: see corpus.shards.ShardReader
+                for batch in file.iter_batches(_COLUMN_ROWS, row_groups=[group], columns=columns, use_threads=False):
                     for fields in _plain_rows(batch):
                         yield _document(fields, _Place(offset, 1, b""), unit, source)
                         offset += 1

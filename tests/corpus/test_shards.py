@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import threading
+from typing import ClassVar
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +14,7 @@ from hypothesis import strategies as st
 
 from corpus.errors import StorageError
 from corpus.schema import TRAVEL, add_signals, alive, give_verdict, signal
-from corpus.shards import ShardWriter, align, read_batches, read_partition, write_partitions, write_table
+from corpus.shards import ShardReader, ShardWriter, align, read_batches, read_partition, write_partitions, write_table
 from corpus.storage import open_store, publish_file, sha256_of
 
 SCHEMA = pa.schema([("id", pa.string()), ("content", pa.large_string()), ("signals", pa.struct([("a", pa.int32())]))])
@@ -100,3 +104,21 @@ def test_signals_add_up_over_stages():
     batch = add_signals(batch, {"lines": pa.array([3, 4], pa.int32())})
     assert signal(batch, "words").to_pylist() == [1, 2]
     assert batch.column("signals").to_pylist() == [{"words": 1, "lines": 3}, {"words": 2, "lines": 4}]
+
+
+def test_a_shard_is_read_on_the_calling_thread_alone(tmp_path):
+    # an Arrow thread that still holds a Python file when the interpreter goes down aborts the process
+    class Watched(io.FileIO):
+        readers: ClassVar[set[int]] = set()
+
+        def read(self, size=-1):
+            self.readers.add(threading.get_ident())
+            return super().read(size)
+
+    path = tmp_path / "a.parquet"
+    write_table(path, pa.table({f"c{i}": pa.array(range(5000)) for i in range(20)}))
+    with Watched(path) as file:
+        reader = ShardReader(file)
+        assert reader.read().num_rows == 5000
+        assert reader.group(1, ["c3"]).column_names == ["c3"]
+    assert Watched.readers == {threading.get_ident()}
