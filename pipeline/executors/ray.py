@@ -2,7 +2,8 @@
 
 Tasks carry paths, never data, so nothing large passes through the object store. Retries are ours, not Ray's, so that
 every executor counts them alike. A Ray started here binds to loopback only and sends no usage reports; Ray's token
-authentication stays on. Metrics: counters ``pipeline_documents`` and ``pipeline_bytes`` by phase and outcome.
+authentication stays on. Metrics: counters ``pipeline_documents`` and ``pipeline_bytes`` by phase, outcome and
+reason (the rule that turned documents down, which names its stage).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from types import TracebackType
 from typing import Any
 
 from corpus.errors import RunError
-from corpus.ledger import Count, Ledger
+from corpus.ledger import Ledger
 from pipeline.executors.base import Failure, Outcome
+from pipeline.funnel import reasons
 from pipeline.task import Place, Task, execute
 
 OBJECT_STORE_BYTES = 128 << 20  # only task arguments and reports live there
@@ -32,19 +34,18 @@ class RayExecutor:
     def __enter__(self) -> RayExecutor:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if not os.environ.get("RAY_ADDRESS"):
-            # read once, when ray is imported: without a cluster in sight every server binds to 127.0.0.1
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            _bind_to_loopback()
         import ray
 
         if not ray.is_initialized():
             self._connect()
         self.slots = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        tags = ("phase", "outcome")
+        tags = ("phase", "outcome", "reason")
         from ray.util.metrics import Counter
 
         self._counters = (
-            Counter("pipeline_documents", description="Documents by phase and outcome", tag_keys=tags),
-            Counter("pipeline_bytes", description="Payload bytes by phase and outcome", tag_keys=tags),
+            Counter("pipeline_documents", description="Documents by phase, outcome and reason", tag_keys=tags),
+            Counter("pipeline_bytes", description="Payload bytes by phase, outcome and reason", tag_keys=tags),
         )
         self._remote = ray.remote(execute)
         return self
@@ -109,23 +110,18 @@ class RayExecutor:
     def observe(self, phase: str, ledger: Ledger) -> None:
         assert self._counters is not None
         documents, payload = self._counters
-        for outcome, counts in _by_outcome(ledger).items():
-            tags = {"phase": phase, "outcome": outcome}
+        for outcome, reason, counts in (("kept", "", ledger.kept), *reasons(ledger)):
+            tags = {"phase": phase, "outcome": outcome, "reason": reason}
             if counts.documents:
                 documents.inc(counts.documents, tags)
             if counts.bytes:
                 payload.inc(counts.bytes, tags)
 
 
-def _by_outcome(ledger: Ledger) -> dict[str, Count]:
-    groups = {"kept": ledger.kept}
-    for outcome, group in (
-        ("rejected", ledger.rejected),
-        ("duplicate", ledger.duplicates),
-        ("quarantined", ledger.quarantined),
-    ):
-        total = Count()
-        for found in group.values():
-            total = total.plus(found)
-        groups[outcome] = total
-    return groups
+def _bind_to_loopback() -> None:
+    """Without a cluster in sight every server of Ray binds to 127.0.0.1, so that nobody else can hand it code."""
+    # Ray has no argument for this: the processes it starts read the variable, this one read it when it imported ray
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False

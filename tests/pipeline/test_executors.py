@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+import urllib.request
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -159,3 +162,37 @@ def test_a_probe_leaves_nothing_behind(executor, tmp_path):
     assert (outcome.report.record, outcome.report.rows) == (None, 5)
     assert finished_task(place.open(), "phase", probe.key) is None
     assert place.open().names(".work") == []
+
+
+def test_a_ray_started_here_listens_on_loopback_only(ray_cluster):
+    # every server that this process and its children hold; Ray was imported before the executor came
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {
+        (process.name(), link.laddr.ip.removeprefix("::ffff:"))
+        for process in family
+        for link in process.net_connections(kind="inet")
+        if link.status == psutil.CONN_LISTEN
+    }
+    assert any(name.startswith("gcs_server") for name, _ in listening)
+    assert {ip for _, ip in listening} == {"127.0.0.1"}
+
+
+def test_ray_exports_the_ledger_as_metrics(ray_cluster):
+    import ray
+
+    ledger = Ledger(read=Count(9, 90), kept=Count(4, 40), rejected={"gopher/word_count@1": Count(5, 50)})
+    with RayExecutor(workers=2, dashboard=False) as executor:
+        executor.observe("documents", ledger.close(where="test"))
+        port = ray.nodes()[0]["MetricsExportPort"]
+        wanted = {'outcome="kept"': 4.0, 'outcome="rejected"': 5.0}
+        deadline = time.monotonic() + 60  # the agent collects every few seconds
+        found = {}
+        while found != wanted and time.monotonic() < deadline:
+            found = metric_values(port, "ray_pipeline_documents", wanted)
+    assert found == wanted
+
+
+def metric_values(port, name, labels):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith(name)]
+    return {label: float(line.rpartition(" ")[2]) for label in labels for line in lines if label in line}
