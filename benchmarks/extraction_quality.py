@@ -101,11 +101,15 @@ def engines() -> dict[str, Engine]:
     }
     try:
         from readability import Document  # type: ignore[import-not-found]
+        from readability.readability import Unparseable
     except ImportError:
         return known
 
     def readability(body: bytes, forum: bool) -> str:
-        return re.sub(r"<[^>]*>", " ", Document(decode_html(body).text).summary())
+        try:
+            return re.sub(r"<[^>]*>", " ", Document(decode_html(body).text).summary())
+        except Unparseable:  # pages with control characters
+            return ""
 
     return {**known, "readability-lxml": readability}
 
