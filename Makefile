@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export OMP_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: run test warm lint types floors unit clean
+.PHONY: run test nightly warm lint types floors unit clean
 
 run: $(VENV)/.base
 	$(BIN)/pipeline sample runs/sample-crawl
@@ -27,6 +27,10 @@ floors: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# two million damaged pages, kernels compiled with bounds checks: an hour or two
+nightly: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python tests/stages/extract/blocks/fuzz.py --mutants 2000000 --seed $$(date +%j)
 
 $(VENV)/.base: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

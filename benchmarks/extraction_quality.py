@@ -5,19 +5,19 @@
 Word precision, recall and F1 are macro averages over pages of multiset word overlap (lower case) on the sets newspaper
 (full text), readability (reference HTML) and forum (posts); F1 comes with a 95 % bootstrap interval. On the trafilatura
 set phrases are counted: how many of the wanted ones are kept, how many of the unwanted are not, and the F1 of that.
+The labelled set (``benchmarks/labelled_pages``) are pages of the web that are mostly no articles, decided by hand.
 trafilatura gets comments on the forum set only (there they are the text), which our engines have to find out by
 themselves. Times are CPU milliseconds per page, child process included; ``crawl`` is the mix of the crawl sample.
 
-``--held-out DIR`` judges each page by weights that never saw it (``extraction_fit.py --folds``); the shipped weights
-have seen trafilatura's output (never the reference texts) for three quarters of these pages.
+``--held-out FOLDS`` (``runs/extractor/folds``, from ``manifests/train_extractor.yaml``) judges each page by weights
+that have seen neither it nor another page of its host; the shipped weights have seen most of these pages.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import functools
-import gzip
+import hashlib
 import json
 import os
 import random
@@ -25,11 +25,14 @@ import re
 import resource
 import statistics
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.labelled_pages.measure import Labelled
+    from stages.extract.blocks.select import Mode
 
 WORD = re.compile(r"\w+")
 TEXT_SETS = {"newspaper": "full_text", "readability": "html", "forum_harvest": "posts"}
@@ -44,6 +47,7 @@ class Gold:
     group: str
     name: str
     html: bytes
+    url: str | None
     text: str
     wanted: tuple[str, ...]
     unwanted: tuple[str, ...]
@@ -60,7 +64,8 @@ def load_golds(data: Path) -> list[Gold]:
                 group == PHRASE_SET or row["gold_text"].strip()
             ):
                 wanted, unwanted = tuple(row["must_have"] or ()), tuple(row["must_not_have"] or ())
-                golds.append(Gold(group, row["id"], row["html"], row["gold_text"] or "", wanted, unwanted))
+                text = row["gold_text"] or ""
+                golds.append(Gold(group, row["id"], row["html"], row["url"], text, wanted, unwanted))
     return golds
 
 
@@ -80,10 +85,11 @@ def crawl_bodies(data: Path, most: int) -> Iterator[bytes]:
 def engines() -> dict[str, Engine]:
     """Every engine as ``(html, is_forum) -> text``. The peers decode as we do, so that only extraction differs."""
     from stages.extract import extract_html
+    from stages.extract.blocks.engine import Options
     from stages.extract.charset import decode_html
 
-    def ours(name: str) -> Engine:
-        return lambda body, forum: extract_html(body, engine=name).text
+    def ours(name: str, mode: Mode = "balanced") -> Engine:
+        return lambda body, forum: extract_html(body, engine=name, options=Options(mode=mode)).text
 
     def peer(**options: Any) -> Engine:
         import trafilatura
@@ -93,8 +99,11 @@ def engines() -> dict[str, Engine]:
         )
 
     known: dict[str, Engine] = {
-        "resiliparse": ours("resiliparse"),
+        "blocks": ours("blocks"),
+        "blocks precision": ours("blocks", "precision"),
+        "blocks recall": ours("blocks", "recall"),
         "cascade": ours("cascade"),
+        "resiliparse": ours("resiliparse"),
         "trafilatura fast": peer(fast=True),
         "trafilatura default": peer(),
         "trafilatura precision": peer(favor_precision=True),
@@ -173,7 +182,13 @@ def _child_seconds(child: Any) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(engine: Engine, golds: list[Gold], crawl: list[bytes], choose: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+    engine: Engine,
+    golds: list[Gold],
+    labelled: list[Labelled],
+    crawl: list[bytes],
+    choose: Callable[[Gold], None],
+) -> dict[str, Any]:
     """Quality per set, milliseconds per page per set and on the crawl mix."""
     figures: dict[str, Any] = {}
     engine(golds[0].html, False)
@@ -183,13 +198,21 @@ def measure(engine: Engine, golds: list[Gold], crawl: list[bytes], choose: Calla
         def run(chosen: list[Gold] = chosen, group: str = group) -> list[str]:
             texts = []
             for gold in chosen:
-                choose(f"{group}/{gold.name}")
+                choose(gold)
                 texts.append(engine(gold.html, group == "forum_harvest"))
             return texts
 
         texts, seconds = timed(run)
         score = phrase_figures if group == PHRASE_SET else text_figures
         figures[group] = {**score(texts, chosen), "ms": 1000 * seconds / len(chosen)}
+    if labelled:
+        texts = []
+        for page in labelled:
+            choose(Gold("labelled", page.id, page.body, page.url, "", (), ()))
+            texts.append(engine(page.body, page.decision.type == "forum"))
+        from benchmarks.labelled_pages.measure import labelled_figures
+
+        figures["labelled"] = labelled_figures(texts, labelled)
     if crawl:
         _, seconds = timed(lambda: [engine(body, False) for body in crawl])
         figures["crawl"] = {"pages": len(crawl), "ms": 1000 * seconds / len(crawl)}
@@ -197,28 +220,19 @@ def measure(engine: Engine, golds: list[Gold], crawl: list[bytes], choose: Calla
     return figures
 
 
-def held_out(folder: Path, data: Path) -> Callable[[str], None]:
-    """A function that puts the weights which never saw the page ``group/name`` in the place of the shipped ones."""
-    from stages.extract import line_judge
+def held_out(folder: Path) -> Callable[[Gold], None]:
+    """A function that puts the weights which never saw a page, or its host, in the place of the shipped ones."""
+    from quality_models.extractor.groups import host_of
+    from stages.extract import engines as ours
+    from stages.extract.blocks.engine import BlocksEngine
+    from stages.extract.blocks.model import load_model
 
-    files = sorted(folder.glob("fold-*.json"))
-    weights = [line_judge.read_weights(path.read_text()) for path in files]
-    with gzip.open(data / "crawl/manifest.jsonl.gz", "rt") as lines:
-        entries = {entry["id"]: entry for entry in map(json.loads, lines)}
-    page_of = {
-        f"{Path(file).stem}/{name}": entry["id"] for entry in entries.values() for file, name in entry.get("gold") or ()
-    }
+    ready = [BlocksEngine(load_model(path)) for path in sorted(folder.glob("fold-*.npz"))]
+    folds = json.loads((folder / "pages.json").read_text())
 
-    @functools.cache
-    def fold(name: str) -> int:
-        page, seen = page_of.get(name, name), set[str]()
-        while page in entries and page not in seen:  # to the page that stands for its near duplicates in training
-            seen.add(page)
-            page = entries[page].get("dup_of") or entries[page].get("near_dup_of") or page
-        return zlib.crc32(page.encode()) % len(files)
-
-    def choose(name: str) -> None:
-        line_judge.shipped_weights = lambda: weights[fold(name)]  # type: ignore[assignment]
+    def choose(gold: Gold) -> None:
+        sha1 = hashlib.sha1(gold.html, usedforsecurity=False).hexdigest()
+        ours._local.engine = ready[folds["pages"].get(sha1, folds["hosts"].get(host_of(gold.url), 0))]
 
     return choose
 
@@ -228,6 +242,11 @@ def show(name: str, figures: dict[str, Any]) -> None:
     for group, row in figures.items():
         if group == "crawl":
             parts.append(f"crawl {row['ms']:.2f} ms ({row['documents_per_second']:.0f}/s)")
+        elif group == "labelled":
+            low, high = row["f1_95"]
+            kinds = ", ".join(f"{kind} {value:.3f}" for kind, value in row["by_kind"].items())
+            accuracy = f"{row['precision']:.3f}/{row['recall']:.3f}, nothing kept of nothing {row['kept_nothing']:.3f}"
+            parts.append(f"labelled F1 {row['f1']:.4f} [{low:.3f}, {high:.3f}] ({accuracy}) {kinds}")
         elif group == PHRASE_SET:
             parts.append(f"phrases F1 {row['f1']:.4f} ({row['recall']:.3f}/{row['rejection']:.3f}) {row['ms']:.2f} ms")
         else:
@@ -245,57 +264,21 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=1, help="every Nth page of the reference sets")
     parser.add_argument("--crawl", type=int, default=500, help="pages of the crawl sample to time (0: none)")
     parser.add_argument("--engine", action="append", help="only this engine (may be repeated)")
-    parser.add_argument("--held-out", type=Path, help="folder of extraction_fit.py --folds")
-    parser.add_argument("--language", action="store_true", help="measure language identification instead")
+    parser.add_argument("--held-out", type=Path, help="folds of the training recipe")
     arguments = parser.parse_args()
-    if arguments.language:
-        print(json.dumps(language_figures(arguments.data)))
-        return
+    from benchmarks.labelled_pages.measure import load_labelled
+
     golds = load_golds(arguments.data)[:: arguments.sample]
+    labelled = load_labelled(arguments.data)[:: arguments.sample]
     crawl = list(crawl_bodies(arguments.data, arguments.crawl))
-    choose = held_out(arguments.held_out, arguments.data) if arguments.held_out else lambda name: None
+    choose = held_out(arguments.held_out) if arguments.held_out else lambda gold: None
     result = {}
     for name, engine in engines().items():
         if not arguments.engine or name in arguments.engine:
-            result[name] = measure(engine, golds, crawl, choose)
+            result[name] = measure(engine, golds, labelled, crawl, choose)
             show(name, result[name])
     if arguments.json:
         print(json.dumps(result))
-
-
-def language_figures(data: Path) -> dict[str, Any]:
-    """Accuracy on 3,000 short sentences in 75 languages; documents/s on texts of 15 sentences."""
-    import io
-
-    import zstandard
-
-    from stages.language import open_identifier
-
-    with (data / "language/lingua_sentences.jsonl.zst").open("rb") as raw:
-        lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8")
-        rows = [json.loads(line) for line in lines]
-    chosen = random.Random(0).sample(rows, 3000)
-    long = [" ".join(row["text"] for row in rows[at : at + 15]) for at in range(0, 15000, 15)]
-    figures: dict[str, Any] = {}
-    for engine in ("cld2", "fasttext"):
-        identify = open_identifier(engine)
-        found = [identify(row["text"]) for row in chosen]
-        began = time.process_time()
-        for text in long:
-            identify(text)
-        seconds = time.process_time() - began
-        same = {"nb": ("no", "nb", "nn"), "nn": ("no", "nn", "nb"), "zh": ("zh", "zh-Hant")}
-        right = [
-            each.language in same.get(row["lang"], (row["lang"],)) for each, row in zip(found, chosen, strict=True)
-        ]
-        sure = [ok for ok, each in zip(right, found, strict=True) if each.reliable]
-        figures[engine] = {
-            "accuracy": statistics.fmean(right),
-            "reliable": len(sure) / len(right),
-            "accuracy_when_reliable": statistics.fmean(sure),
-            "documents_per_second": len(long) / seconds,
-        }
-    return figures
 
 
 if __name__ == "__main__":

@@ -36,14 +36,24 @@ FAILED, WRONG, NOTHING, INTERRUPTED = 1, 2, 3, 130
 
 @app.command()
 def run(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = False) -> None:  # noqa: B006
-    """Run a manifest to a published corpus, or go on where an earlier run stopped."""
+    """Run a manifest to a published corpus, or go on where an earlier run stopped; or train the model it describes."""
     from pipeline import console
     from pipeline.manifest import load_manifest
     from pipeline.report import write_report
     from pipeline.run import run as run_manifest
     from pipeline.status import StatusFile
     from pipeline.task import Place
+    from pipeline.training import load_recipe, train
 
+    recipe = load_recipe(manifest, overrides)
+    if recipe is not None:
+        trained = train(recipe, lambda line: console.err.print(console.safe(line)))
+        if as_json:
+            typer.echo(trained.to_json())
+        else:
+            console.print_rows([("model", trained.model), ("sha256", trained.sha256)])
+            console.print_rows([(name, f"F1 {found['f1']:.3f}") for name, found in trained.metrics.items()])
+        return
     loaded = load_manifest(manifest, overrides)
     bars = console.BarProgress() if console.is_terminal() and not as_json else None
     seconds = console.Seconds()

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 _PREFIX = "kernels-"
+_MARKS = ("@njit", "@kernel")  # decorators of compiled functions
 _IMPORT = re.compile(r"^from (stages[\w.]*) import ([\w, ]*)", re.MULTILINE)
 
 
@@ -44,10 +45,10 @@ def digest(root: Path) -> str:
 
 
 def sources(root: Path) -> list[Path]:
-    """Files under ``root`` that use ``njit``, and those that these import, sorted."""
+    """Files under ``root`` with compiled functions, and those that these import, sorted."""
     texts = {path: path.read_text("utf-8") for path in sorted(root.rglob("*.py"))}
     found: set[Path] = set()
-    waiting = [path for path, text in texts.items() if "@njit" in text]
+    waiting = [path for path, text in texts.items() if any(mark in text for mark in _MARKS)]
     while waiting:
         path = waiting.pop()
         if path in found or path not in texts:

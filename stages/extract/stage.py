@@ -18,13 +18,24 @@ import pyarrow.compute as pc
 from pydantic import ByteSize, Field
 
 from corpus.schema import add_signals, give_verdict, set_column
+from stages.extract.blocks.engine import Options
+from stages.extract.blocks.select import Mode
 from stages.extract.child import Child
-from stages.extract.engines import CHILD_FUNCTION, MIN_CONFIDENCE, EngineName, ExtractionLost, Toolbox
+from stages.extract.engines import CHILD_FUNCTION, MIN_CONFIDENCE, EngineName, ExtractionLost, Toolbox, blocks_engine
 from stages.extract.page import Extraction, extract_page
 from stages.language import NOT_WANTED, unwanted_early
 from stages.stage import BatchFunction, Resources, Stage
 
 EMPTY = "extract/empty@1"
+_COLUMNS = {
+    "published": "date",
+    "author": "author",
+    "site_name": "site_name",
+    "canonical_url": "canonical_url",
+    "declared_language": "language",
+    "charset": "charset",
+    "engine": "engine",
+}
 MIB = 1 << 20
 
 
@@ -32,10 +43,18 @@ class Extract(Stage):
     """Decode pages and extract their main text, title and publication date."""
 
     kind: Literal["extract"] = "extract"
-    engine: EngineName = "cascade"
-    """``cascade`` (fast, and trafilatura where in doubt), ``resiliparse`` (fastest) or ``trafilatura`` (dearest)."""
+    engine: EngineName = "blocks"
+    """``blocks`` (ours, fastest), ``cascade`` (trafilatura in doubt), ``resiliparse``, ``trafilatura`` (dearest)."""
+    mode: Mode = "balanced"
+    """What ``blocks`` keeps: ``precision`` what is more likely main text than not, ``recall`` all that may be."""
+    comments: bool | None = None
+    """Readers' comments: null keeps forum posts and drops comments under articles, true keeps, false drops them."""
+    links: bool = False
+    """Write links as ``[text](target)``."""
+    format: Literal["plain", "markdown"] = "plain"
+    """Plain lines, or Markdown with headings, lists, tables, quotes and code."""
     languages: tuple[str, ...] = ()
-    """Stop early on pages that are surely in none of these (ISO 639-1). Empty: never. Only the cascade does."""
+    """Stop early on pages that are surely in none of these (ISO 639-1). Empty: never. ``blocks`` and ``cascade``."""
     min_confidence: float = Field(default=MIN_CONFIDENCE, ge=0, le=1)
     """Expected word F1 below which the cascade asks trafilatura. 0: never."""
     cpu_seconds: float = Field(default=10, gt=0)
@@ -46,14 +65,18 @@ class Extract(Stage):
     """Larger pages go to quarantine as ``quarantine/too_large``."""
 
     def needs(self) -> frozenset[str]:
-        """The page and its Content-Type header."""
-        return frozenset({"html", "http_content_type", "content"})
+        """The page, its Content-Type header and its address."""
+        return frozenset({"html", "http_content_type", "url", "content"})
 
     def adds(self) -> Mapping[str, pa.DataType]:
-        """Title, date, charset and engine as columns; two numbers as signals. All null for rows that came with text."""
+        """What the page declares, charset, engine; two numbers as signals. All null for rows that came with text."""
         return {
             "title": pa.large_string(),
             "published": pa.string(),
+            "author": pa.string(),
+            "site_name": pa.string(),
+            "canonical_url": pa.string(),
+            "declared_language": pa.string(),
             "charset": pa.string(),
             "engine": pa.string(),
             "signals.replacement_ratio": pa.float32(),
@@ -63,13 +86,13 @@ class Extract(Stage):
     def open(self, resources: Resources) -> BatchFunction:
         """Compile the kernels; the child process starts with the first page that needs it."""
         from stages.extract.glance import surely_unwanted
-        from stages.extract.line_judge import judge
 
-        judge("<p>warm</p>")
+        blocks_engine().extract(b"<p>warm</p>")
         refuse = functools.partial(unwanted_early, wanted=self.languages)
         glancing = functools.partial(surely_unwanted, wanted=self.languages)
         child = Child(CHILD_FUNCTION, self.cpu_seconds, int(self.memory))
-        tools = Toolbox(child, self.min_confidence, refuse, glancing)
+        options = Options(self.mode, self.comments, self.links, self.format)
+        tools = Toolbox(child, self.min_confidence, options, refuse, glancing)
         return lambda batch: _extract_batch(batch, self, tools)
 
 
@@ -86,9 +109,10 @@ class _Row:
 def _extract_batch(batch: pa.Table, stage: Extract, tools: Toolbox) -> pa.Table:
     pages = batch.column("html")
     headers = batch.column("http_content_type")
+    urls = batch.column("url")
     ready = batch.column("content").is_valid().to_pylist()
     rows = [
-        _Row() if has_text else _extract_row(pages[at].as_py(), headers[at].as_py(), stage, tools)
+        _Row() if has_text else _extract_row(pages[at].as_py(), headers[at].as_py(), urls[at].as_py(), stage, tools)
         for at, has_text in enumerate(ready)
     ]
     batch = _with_columns(batch, rows, ready)
@@ -102,13 +126,13 @@ def _extract_batch(batch: pa.Table, stage: Extract, tools: Toolbox) -> pa.Table:
     return give_verdict(batch, lost, [row.cause for row in rows], outcome="quarantined", detail=detail)
 
 
-def _extract_row(page: bytes | None, header: str | None, stage: Extract, tools: Toolbox) -> _Row:
+def _extract_row(page: bytes | None, header: str | None, url: str | None, stage: Extract, tools: Toolbox) -> _Row:
     if page is None:
         return _Row(reason=EMPTY, detail="neither HTML nor text")
     if len(page) > stage.max_html_bytes:
         return _Row(cause="quarantine/too_large", detail=f"{len(page)} bytes of HTML")
     try:
-        found = extract_page(page, header, stage.engine, tools)
+        found = extract_page(page, header, stage.engine, tools, url)
     except ExtractionLost as lost:
         return _Row(cause=f"quarantine/{lost.cause}", detail=lost.detail)
     if found.refused_language:
@@ -127,7 +151,7 @@ def _with_columns(batch: pa.Table, rows: list[_Row], ready: list[bool]) -> pa.Ta
     batch = set_column(batch, "content", pa.array(texts, pa.large_string()))
     batch = set_column(batch, "html", pa.nulls(len(rows), pa.large_binary()))
     batch = _set_or_fill(batch, "title", pa.array(values("title"), pa.large_string()))
-    for column, name in (("published", "date"), ("charset", "charset"), ("engine", "engine")):
+    for column, name in _COLUMNS.items():
         batch = _set_or_fill(batch, column, pa.array(values(name), pa.string()))
     numbers = {"replacement_ratio": "replacement_ratio", "extract_confidence": "confidence"}
     return add_signals(batch, {signal: pa.array(values(name), pa.float32()) for signal, name in numbers.items()})

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.extract.metadata import clean_title, normalise_date, read_metadata
+from stages.extract.dates import normalise_date
+from stages.extract.metadata import clean_title, read_metadata
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_pages_become_texts_with_title_date_and_signals(article_page: bytes, sen
     row = done.to_pylist()[0]
     assert all(sentence in row["content"] for sentence in sentences)
     assert (row["title"], row["published"]) == ("Timber in the harbour", "2020-03-02")
-    assert (row["charset"], row["engine"], row["outcome"]) == ("utf-8", "resiliparse", None)
+    assert (row["charset"], row["engine"], row["outcome"]) == ("utf-8", "blocks", None)
     assert row["signals"]["replacement_ratio"] == 0
     assert row["signals"]["extract_confidence"] > 0.5
 
@@ -56,7 +56,8 @@ def test_what_is_added_is_what_is_announced(article_page: bytes) -> None:
     for name, kind in Extract().adds().items():
         column = signal(done, name.removeprefix("signals.")) if name.startswith("signals.") else done.column(name)
         assert column.type == kind, name
-    assert set(done.column_names) - set(TRAVEL.names) == {"title", "published", "charset", "engine", "signals"}
+    declared = {"title", "published", "author", "site_name", "canonical_url", "declared_language"}
+    assert set(done.column_names) - set(TRAVEL.names) == declared | {"charset", "engine", "signals"}
 
 
 def test_rows_that_come_with_text_pass_untouched(article_page: bytes) -> None:
@@ -64,7 +65,7 @@ def test_rows_that_come_with_text_pass_untouched(article_page: bytes) -> None:
     done = extract([{"content": "ready", "title": "own"}, {"html": article_page, "title": None}], extra=titled)
     assert done.column("content").to_pylist()[0] == "ready"
     assert done.column("title").to_pylist() == ["own", "Timber in the harbour"]
-    assert done.column("engine").to_pylist() == [None, "resiliparse"]
+    assert done.column("engine").to_pylist() == [None, "blocks"]
     assert alive(done).all()
 
 
@@ -99,7 +100,9 @@ def test_pages_above_the_size_limit_are_quarantined(slack: int, outcome: str | N
 
 def test_a_page_that_hangs_the_parser_is_quarantined_and_its_neighbours_live(article_page: bytes) -> None:
     hanging = b"<main>" + b"<div>" * 60_000 + b"text"
-    done = extract([{"html": article_page}, {"html": hanging}, {"html": article_page}], cpu_seconds=0.5)
+    done = extract(
+        [{"html": article_page}, {"html": hanging}, {"html": article_page}], engine="resiliparse", cpu_seconds=0.5
+    )
     assert done.column("outcome").to_pylist() == [None, "quarantined", None]
     assert done.column("reason").to_pylist()[1] == "quarantine/too_deep"
     assert "CPU time" in done.column("detail").to_pylist()[1]
