@@ -20,6 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from corpus.errors import StageError
 from stages.extract.blocks.engine import BALANCED, BlocksEngine, Options
 from stages.extract.child import Child, Overrun
@@ -46,13 +49,17 @@ class ExtractionLost(Exception):  # noqa: N818 - an outcome that becomes a quara
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an engine found. ``engine`` is the one whose text it is; ``note`` says what went wrong on the way."""
+    """What an engine found. ``engine`` is the one whose text it is; ``note`` says what went wrong on the way.
+
+    ``marks``: where the page says something of itself, if the engine has come across it.
+    """
 
     text: str
     engine: str
     confidence: float
     note: str | None = None
     refused_language: str | None = None
+    marks: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,7 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
 
 def _blocks(source: bytes, tools: Toolbox, url: str | None) -> Found:
     found = blocks_engine().extract(source, tools.options, url)
-    return Found(found.text, "blocks", found.confidence, found.note, tools.refuse(found.text))
+    return Found(found.text, "blocks", found.confidence, found.note, tools.refuse(found.text), found.marks)
 
 
 def _cascade(source: bytes, tools: Toolbox, url: str | None) -> Found:

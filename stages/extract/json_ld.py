@@ -7,17 +7,16 @@ they stand, without recursion. JSON that does not parse is passed over: many tem
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-MOST_SCRIPTS = 20
 MOST_BYTES = 1 << 18  # of one script
 MOST_OBJECTS = 2000
 MOST_TEXT = 1000  # characters of a value
-_MARK = "application/ld+json"
+_NO_BREAKS = str.maketrans("\n\t\r", "   ")
 _WRAPPINGS = ("<!--", "-->", "//<![CDATA[", "//]]>", "<![CDATA[", "]]>", "/*<![CDATA[*/", "/*]]>*/")
 _ARTICLE_KINDS = (
     "Article NewsArticle BlogPosting Report ReportageNewsArticle TechArticle ScholarlyArticle AnalysisNewsArticle "
@@ -40,12 +39,12 @@ class Declared:
     url: str | None = None
 
 
-def read_json_ld(page: str) -> Declared:
-    """The declarations of a page. Any text will do; never raises."""
+def read_json_ld(scripts: Iterable[str]) -> Declared:
+    """The declarations in the JSON-LD scripts of a page. Any texts will do; never raises."""
     articles: list[dict[str, Any]] = []
     pages: list[dict[str, Any]] = []
     sites: list[dict[str, Any]] = []
-    for found in _objects(page):
+    for found in _objects(scripts):
         kinds = _kinds(found)
         for kind, known in ((_ARTICLES, articles), (_PAGES, pages), (_SITES, sites)):
             if kinds & kind:
@@ -64,12 +63,12 @@ def read_json_ld(page: str) -> Declared:
     )
 
 
-def _objects(page: str) -> Iterator[dict[str, Any]]:
+def _objects(scripts: Iterable[str]) -> Iterator[dict[str, Any]]:
     """All JSON objects of all scripts, outer ones first."""
     left = MOST_OBJECTS
-    for text in _scripts(page):
+    for script in scripts:
         try:
-            waiting: list[Any] = [orjson.loads(text.encode("utf-8", "replace"))]
+            waiting: list[Any] = [orjson.loads(_unwrapped(script).encode("utf-8", "replace"))]
         except orjson.JSONDecodeError:
             continue
         while waiting and left > 0:
@@ -82,21 +81,12 @@ def _objects(page: str) -> Iterator[dict[str, Any]]:
                 waiting += value[:MOST_OBJECTS]
 
 
-def _scripts(page: str) -> Iterator[str]:
-    at = page.find(_MARK)
-    for _ in range(MOST_SCRIPTS):
-        if at < 0:
-            return
-        start = page.find(">", at, at + 1000)
-        end = page.find("</script", start) if start >= 0 else -1
-        if end < 0:
-            return
-        if end - start <= MOST_BYTES:
-            text = page[start + 1 : end].strip()
-            for wrapping in _WRAPPINGS:
-                text = text.removeprefix(wrapping).removesuffix(wrapping).strip()
-            yield text.replace("\n", " ").replace("\t", " ").replace("\r", " ")
-        at = page.find(_MARK, end)
+def _unwrapped(script: str) -> str:
+    """Without the comments that hide it from old browsers; line breaks inside values are forgiven."""
+    text = script.strip()
+    for wrapping in _WRAPPINGS:
+        text = text.removeprefix(wrapping).removesuffix(wrapping).strip()
+    return text.translate(_NO_BREAKS)
 
 
 def _kinds(value: dict[str, Any]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from stages.extract.blocks.engine import BALANCED, Options
 from stages.extract.charset import decode_html
 from stages.extract.child import Child
-from stages.extract.engines import CHILD_FUNCTION, EngineName, Found, Toolbox, check_engine, run_engine
+from stages.extract.engines import CHILD_FUNCTION, EngineName, Found, Toolbox, blocks_engine, check_engine, run_engine
 from stages.extract.metadata import read_metadata
 from stages.read.text import sanitise_text
 
@@ -67,7 +67,8 @@ def extract_page(
     found = _refused_at_a_glance(source, tools) if engine in ("blocks", "cascade") else None
     if found is None:
         found = run_engine(engine, source, tools, url)
-    metadata = read_metadata(decoded.text, url)
+    marks = blocks_engine().marks(source) if found.marks is None else found.marks
+    metadata = read_metadata(source, marks, url)
     return Extraction(
         text=sanitise_text(found.text),
         title=_sanitised(metadata.title),

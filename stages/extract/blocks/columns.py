@@ -86,6 +86,18 @@ class SpanKind(IntEnum):
     CODE = 2
 
 
+class Mark(IntEnum):
+    """Places of a page where it says something of itself: bytes of the page, 0 where there are none."""
+
+    HEAD_END = 0
+    TIME = 1  # the first <time>
+    AUTHOR = 2  # the first link or block-level tag with rel or itemprop "author"
+    SCRIPT = 3  # begin and end of the first JSON-LD script, then of the next
+
+
+MOST_SCRIPTS = 20
+
+
 class Limit(IntEnum):
     """Tables of fixed size. What would not fit is left out, and the page says so in ``Page.capped``."""
 

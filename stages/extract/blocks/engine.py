@@ -35,12 +35,15 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class MainText:
-    """``words`` of the kept blocks; ``confidence``: expected word F1, 0..1; ``note``: limits that cut the page off."""
+    """``words`` of the kept blocks; ``confidence``: expected word F1, 0..1; ``note``: limits that cut the page off.
+    ``marks``: where the page says something of itself, see ``columns.Mark``.
+    """
 
     text: str
     words: int
     confidence: float
     note: str | None
+    marks: NDArray[np.int64]
 
 
 BALANCED = Options()
@@ -63,6 +66,10 @@ class BlocksEngine:
                 return other
         return found
 
+    def marks(self, source: bytes) -> NDArray[np.int64]:
+        """The marks of a page, for texts that come from elsewhere."""
+        return self._tokenizer.read(source).marks.copy()
+
     def likely(self, page: Page) -> NDArray[np.float32]:
         """How likely each block of a page is main text."""
         features = block_features(page, self._model.word_weights, self._model.class_weights, self._sums)
@@ -76,7 +83,7 @@ class BlocksEngine:
         _, confidence = best_cut(page, likely)
         note = f"cut off: too many {page.capped}" if page.capped else None
         words = int(word_counts(page)[kept].sum())
-        return MainText(_written(page, kept, options, url), words, confidence, note)
+        return MainText(_written(page, kept, options, url), words, confidence, note, page.marks.copy())
 
 
 def _written(page: Page, kept: NDArray[np.bool_], options: Options, url: str | None) -> str:

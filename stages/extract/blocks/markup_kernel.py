@@ -8,12 +8,15 @@ browsers do, or as text where a browser would show nothing.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import uint64
+from numpy.typing import NDArray
 
 from stages.extract.blocks.character_kernel import MASK, PRIME, SEED
 from stages.extract.blocks.columns import ARIA_HIDDEN as ARIA_HIDDEN_FLAG
 from stages.extract.blocks.columns import HIDDEN as HIDDEN_FLAG
-from stages.extract.blocks.compiled import kernel
+from stages.extract.blocks.columns import MOST_SCRIPTS, Mark
+from stages.extract.blocks.compiled import Bytes, kernel
 from stages.extract.blocks.memory import Memory, Register
 from stages.extract.blocks.tags import (
     ARIA_HIDDEN,
@@ -22,6 +25,8 @@ from stages.extract.blocks.tags import (
     IS_RAW,
     IS_SCRIPT,
     NAMING,
+    PROPERTY,
+    RELATION,
     STYLE,
     TAGS,
     TARGET,
@@ -30,7 +35,8 @@ from stages.extract.blocks.tags import (
 )
 from stages.extract.blocks.tree_kernel import BR, A, block_tag, inline_tag, keep_class, line_break
 
-NOSCRIPT = TAGS["noscript"]
+NOSCRIPT, SCRIPT, BODY, HEAD, TIME = (TAGS[name] for name in ("noscript", "script", "body", "head", "time"))
+_AUTHOR, _LD_JSON = np.frombuffer(b"author", np.uint8), np.frombuffer(b"ld+json", np.uint8)
 LESS, GREATER, SLASH, DASH, EQUALS, DOUBLE, SINGLE = 60, 62, 47, 45, 61, 34, 39
 _ONES, _HIGHS = uint64(0x0101010101010101), uint64(0x8080808080808080)
 # the last eight bytes of display:none and of visibility:hidden, in the order in which they go through a window
@@ -76,7 +82,8 @@ def read_markup(at: int, memory: Memory, tables: Tables) -> int:
     kinds = int(tables.tag_kinds[tag])
     registers[Register.TAGS] += 1
     registers[Register.CLASSES] = registers[Register.FIRST_CLASS]
-    after = _read_attributes(end, tag == A, bool(kinds & IS_BLOCK) and not closing, memory, tables)
+    after = _read_attributes(at, end, tag == A, bool(kinds & IS_BLOCK) and not closing, memory, tables)
+    _mark(at, tag, closing, memory.marks)
     if after < 0:  # no > in all the rest: this was no tag
         return at + 1 if end == name else end
     if tag == NOSCRIPT and registers[Register.NOSCRIPT]:
@@ -125,6 +132,11 @@ def _skip_element(tag: int, name: int, name_end: int, at: int, kinds: int, memor
     while end >= 0 and not _is_end_tag(end, name, length, size, memory):
         end = find_byte(LESS, end + 1, size, memory)
     if end >= 0:
+        if tag == SCRIPT and registers[Register.SCRIPTS] < MOST_SCRIPTS and _holds(name_end, at, _LD_JSON, memory.page):
+            place = Mark.SCRIPT + 2 * registers[Register.SCRIPTS]
+            memory.marks[place] = at
+            memory.marks[place + 1] = end
+            registers[Register.SCRIPTS] += 1
         end = find_byte(GREATER, end, size, memory)
     if end >= 0:
         return end + 1
@@ -144,8 +156,11 @@ def _is_end_tag(at: int, name: int, length: int, size: int, memory: Memory) -> b
 
 
 @kernel()
-def _read_attributes(at: int, is_link: bool, names_block: bool, memory: Memory, tables: Tables) -> int:
-    """Read attributes up to the ``>``. Returns the byte after it, -1 where the rest of the page has none."""
+def _read_attributes(tag_at: int, at: int, is_link: bool, names_block: bool, memory: Memory, tables: Tables) -> int:
+    """Read the attributes of the tag at ``tag_at``, from ``at`` up to the ``>``.
+
+    Returns the byte after it, -1 where the rest of the page has none.
+    """
     page, registers, size = memory.page, memory.registers, memory.registers[Register.SIZE]
     registers[Register.KEYWORDS] = 0
     registers[Register.FLAGS] = 0
@@ -175,7 +190,7 @@ def _read_attributes(at: int, is_link: bool, names_block: bool, memory: Memory, 
         if names_block or is_link:
             meaning = look_up(tables.attribute_keys, tables.attribute_values, state)
             if meaning:
-                _use(meaning, value, value_end, is_link, memory, tables)
+                _use(meaning, value, value_end, tag_at, is_link, memory, tables)
     if find_byte(GREATER, begin, size, memory) < 0:
         registers[Register.NO_TAG_END] = 1
         return -1
@@ -208,18 +223,49 @@ def _value(at: int, size: int, memory: Memory) -> tuple[int, int, int]:
 
 
 @kernel()
-def _use(meaning: int, begin: int, end: int, is_link: bool, memory: Memory, tables: Tables) -> None:
-    page, registers = memory.page, memory.registers
+def _use(meaning: int, begin: int, end: int, tag_at: int, is_link: bool, memory: Memory, tables: Tables) -> None:
+    page, registers, marks = memory.page, memory.registers, memory.marks
+    if meaning in (PROPERTY, RELATION) and not marks[Mark.AUTHOR] and _is(begin, end, _AUTHOR, page):
+        marks[Mark.AUTHOR] = tag_at
     if is_link:
         if meaning == TARGET:
             registers[Register.TARGET] = begin
             registers[Register.TARGET_END] = end
-    elif meaning == NAMING:
+    elif meaning in (NAMING, PROPERTY):
         _read_names(begin, end, memory, tables)
     elif meaning == HIDDEN or (meaning == STYLE and _hides(begin, end, memory)):
         registers[Register.FLAGS] |= HIDDEN_FLAG
     elif meaning == ARIA_HIDDEN and begin < end and page[begin] == 116:  # true
         registers[Register.FLAGS] |= ARIA_HIDDEN_FLAG
+
+
+@kernel()
+def _mark(at: int, tag: int, closing: bool, marks: NDArray[np.int64]) -> None:
+    """Note where the head ends and where the first time stands."""
+    if not marks[Mark.HEAD_END] and ((tag == BODY and not closing) or (tag == HEAD and closing)):
+        marks[Mark.HEAD_END] = max(at, 1)  # 0 is none
+    elif tag == TIME and not closing and not marks[Mark.TIME]:
+        marks[Mark.TIME] = at
+
+
+@kernel()
+def _is(begin: int, end: int, wanted: Bytes, page: Bytes) -> bool:
+    """Whether the bytes from ``begin`` to ``end`` are ``wanted``, in letters of any size."""
+    if end - begin != wanted.size:
+        return False
+    for step in range(wanted.size):  # noqa: SIM110 - any() allocates
+        if (page[begin + step] | 32) != wanted[step]:
+            return False
+    return True
+
+
+@kernel()
+def _holds(begin: int, end: int, wanted: Bytes, page: Bytes) -> bool:
+    """Whether ``wanted`` stands somewhere from ``begin`` to ``end``."""
+    for at in range(begin, end - wanted.size + 1):  # noqa: SIM110
+        if _is(at, at + wanted.size, wanted, page):
+            return True
+    return False
 
 
 @kernel()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.extract.blocks.columns import MOST, Block, Element, Limit, Span
+from stages.extract.blocks.columns import MOST, MOST_SCRIPTS, Block, Element, Limit, Mark, Span
 from stages.extract.blocks.compiled import kernel
 from stages.extract.blocks.tags import TAGS
 
@@ -66,6 +66,7 @@ class Register(IntEnum):
     SELF_CLOSED = 35
     TARGET = 36
     TARGET_END = 37
+    SCRIPTS = 39  # JSON-LD scripts seen
     FIRST_CLASS = 38  # where the words of its class names begin
 
 
@@ -84,6 +85,7 @@ class Memory(NamedTuple):
     open_tags: NDArray[np.int32]  # how many elements of each tag are open
     no_end: NDArray[np.bool_]  # by tag: the rest of the page does not close it
     title: NDArray[np.uint32]  # hashes of the words of <title>
+    marks: NDArray[np.int64]  # Mark
     registers: NDArray[np.int64]
 
 
@@ -100,6 +102,7 @@ def allocate() -> Memory:
         np.zeros(256, np.int32),
         np.zeros(256, np.bool_),
         np.zeros(TITLE_SLOTS, np.uint32),
+        np.zeros(Mark.SCRIPT + 2 * MOST_SCRIPTS, np.int64),
         np.zeros(len(Register), np.int64),
     )
 
@@ -126,6 +129,7 @@ def start(memory: Memory, size: int, noscript: bool) -> None:
     memory.open_tags[:] = 0
     memory.no_end[:] = False
     memory.title[:] = 0
+    memory.marks[:] = 0
     memory.stack[0] = 0
     registers, root = memory.registers, memory.elements[0]
     registers[Register.SIZE] = size

@@ -56,13 +56,15 @@ _KINDS: dict[int, str] = {
 }
 
 # attributes, values of the attribute table
-NAMING, STYLE, HIDDEN, ARIA_HIDDEN, TARGET = 1, 2, 3, 4, 5
+NAMING, STYLE, HIDDEN, ARIA_HIDDEN, TARGET, PROPERTY, RELATION = 1, 2, 3, 4, 5, 6, 7
 _ATTRIBUTES = {
-    **dict.fromkeys(("class", "id", "itemprop", "role"), NAMING),
+    **dict.fromkeys(("class", "id", "role"), NAMING),
     "style": STYLE,
     "hidden": HIDDEN,
     "aria-hidden": ARIA_HIDDEN,
     "href": TARGET,
+    "itemprop": PROPERTY,
+    "rel": RELATION,
 }
 
 # classes of code points, bits of Tables.classes

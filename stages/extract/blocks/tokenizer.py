@@ -30,7 +30,7 @@ class Page:
     ``source``: the page. ``text``: its visible text as UTF-8, blocks ended by a line feed. ``blocks`` (n, 28),
     ``elements`` (m, 8), ``spans`` (k, 5): int32, columns as in ``columns``. ``words``, ``classes``: uint32 hashes of
     the words of the text and of class names. ``title_words``: distinct words of ``<title>``. ``capped``: the limits
-    that cut something off, as a text for people, empty for almost every page.
+    that cut something off, as a text for people, empty for almost every page. ``marks``: ``columns.Mark``.
     """
 
     source: NDArray[np.uint8]
@@ -42,6 +42,7 @@ class Page:
     spans: NDArray[np.int32]
     title_words: int
     capped: str
+    marks: NDArray[np.int64]
 
     def block_text(self, row: int) -> str:
         """The text of one block."""
@@ -59,6 +60,7 @@ class Page:
             self.spans.copy(),
             self.title_words,
             self.capped,
+            self.marks.copy(),
         )
 
 
@@ -109,4 +111,5 @@ def _page(memory: Memory) -> Page:
         spans=memory.spans[: used[Register.SPANS]],
         title_words=int(used[Register.TITLE_WORDS]),
         capped=", ".join(limit.name.lower() for limit in Limit if capped >> limit & 1),
+        marks=memory.marks,
     )
