@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quality_models.extractor.examples import Example
 from stages.extract.blocks.render import plain_text
-from stages.extract.blocks.select import best_cut, select
+from stages.extract.blocks.select import select
 
 _WORD = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 RESAMPLES = 500
@@ -55,8 +55,9 @@ def score_pages(examples: Sequence[Example], likely: Sequence[NDArray[np.float32
     """Scores of the text that the balanced mode writes."""
     scores = []
     for example, chances in zip(examples, likely, strict=True):
-        text = plain_text(example.page, select(example.page, chances, "balanced", None))
-        scores.append(Score(*overlap(text, example.reference), best_cut(example.page, chances)[1]))
+        chosen = select(example.page, chances, "balanced", None)
+        text = plain_text(example.page, chosen.kept)
+        scores.append(Score(*overlap(text, example.reference), chosen.confidence))
     return scores
 
 

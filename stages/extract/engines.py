@@ -64,13 +64,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """What engines work with: the child, the limit of doubt, what to keep, and tests for unwanted languages."""
+    """What engines work with: the child, the limit of doubt, what to keep, and a test for unwanted languages."""
 
     child: Child
     min_confidence: float = MIN_CONFIDENCE
     options: Options = BALANCED
     refuse: Callable[[str], str | None] = lambda text: None
-    refuse_at_a_glance: Callable[[str], str | None] = lambda text: None
 
 
 def check_engine(name: str) -> EngineName:
@@ -135,14 +134,17 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
 
 def _blocks(source: bytes, tools: Toolbox, url: str | None) -> Found:
     found = blocks_engine().extract(source, tools.options, url)
-    return Found(found.text, "blocks", found.confidence, found.note, tools.refuse(found.text), found.marks)
+    return Found(found.text, "blocks", found.confidence, found.note, marks=found.marks)
 
 
 def _cascade(source: bytes, tools: Toolbox, url: str | None) -> Found:
     found = _blocks(source, tools, url)
     words = len(found.text.split())
-    if found.refused_language or found.confidence >= tools.min_confidence or words < WORTH_DOUBTING:
+    if found.confidence >= tools.min_confidence or words < WORTH_DOUBTING:
         return found
+    refused = tools.refuse(found.text)
+    if refused:
+        return replace(found, refused_language=refused)
     hazards = look_for_hazards(source)
     if hazards.too_deep_for_libxml2:
         return found

@@ -1,4 +1,4 @@
-"""One page from bytes to ``Extraction``: decode, glance at its language, run an engine, read its metadata."""
+"""One page from bytes to ``Extraction``: decode, run an engine, read its metadata."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from stages.extract.blocks.engine import BALANCED, Options
 from stages.extract.charset import decode_html
 from stages.extract.child import Child
-from stages.extract.engines import CHILD_FUNCTION, EngineName, Found, Toolbox, blocks_engine, check_engine, run_engine
+from stages.extract.engines import CHILD_FUNCTION, EngineName, Toolbox, blocks_engine, check_engine, run_engine
 from stages.extract.metadata import read_metadata
 from stages.read.text import sanitise_text
 
@@ -19,11 +19,10 @@ class Extraction:
 
     ``text``: the main text, empty when the page has none. ``title`` and ``date`` (``YYYY-MM-DD``, publication) as the
     page declares them, as are ``author``, ``language`` (of the page: ``en``), ``site_name`` and ``canonical_url``.
-    ``engine``: whose text it is, ``blocks``, ``resiliparse``, ``trafilatura``, or ``glance`` (the beginning of the
-    visible text of a page refused for its language). ``confidence``: expected word F1 of the text,
-    0..1: low where the page has no main text at all (1 where nothing estimated it). ``charset``: Python codec.
-    ``note``: what went wrong on the way to the text. ``refused_language``: set when extraction stopped early because of
-    the language.
+    ``engine``: whose text it is, ``blocks``, ``resiliparse`` or ``trafilatura``. ``confidence``: expected word F1 of the
+    text, 0..1: low where the page has no main text at all (1 where nothing estimated it). ``charset``: Python codec.
+    ``note``: what went wrong on the way to the text. ``refused_language``: set when the cascade did not ask trafilatura
+    because of the language.
     """
 
     text: str
@@ -64,9 +63,7 @@ def extract_page(
     source = (
         body if decoded.charset == "utf-8" and not decoded.replacements else decoded.text.encode("utf-8", "replace")
     )
-    found = _refused_at_a_glance(source, tools) if engine in ("blocks", "cascade") else None
-    if found is None:
-        found = run_engine(engine, source, tools, url)
+    found = run_engine(engine, source, tools, url)
     marks = blocks_engine().marks(source) if found.marks is None else found.marks
     metadata = read_metadata(source, marks, url)
     return Extraction(
@@ -88,15 +85,6 @@ def extract_page(
 
 def _sanitised(text: str | None) -> str | None:
     return sanitise_text(text) if text else None
-
-
-def _refused_at_a_glance(source: bytes, tools: Toolbox) -> Found | None:
-    """What was seen of a page that is surely in an unwanted language; None if it must be extracted to tell."""
-    from stages.extract.glance import glance
-
-    seen = glance(source)
-    refused = tools.refuse_at_a_glance(seen)
-    return Found(seen, "glance", 0.0, refused_language=refused) if refused else None
 
 
 @functools.cache

@@ -54,7 +54,7 @@ class Extract(Stage):
     format: Literal["plain", "markdown"] = "plain"
     """Plain lines, or Markdown with headings, lists, tables, quotes and code."""
     languages: tuple[str, ...] = ()
-    """Stop early on pages that are surely in none of these (ISO 639-1). Empty: never. ``blocks`` and ``cascade``."""
+    """The cascade asks trafilatura for no page that is surely in none of these (ISO 639-1). Empty: for any."""
     min_confidence: float = Field(default=MIN_CONFIDENCE, ge=0, le=1)
     """Expected word F1 below which the cascade asks trafilatura. 0: never."""
     cpu_seconds: float = Field(default=10, gt=0)
@@ -85,14 +85,11 @@ class Extract(Stage):
 
     def open(self, resources: Resources) -> BatchFunction:
         """Compile the kernels; the child process starts with the first page that needs it."""
-        from stages.extract.glance import surely_unwanted
-
         blocks_engine().extract(b"<p>warm</p>")
         refuse = functools.partial(unwanted_early, wanted=self.languages)
-        glancing = functools.partial(surely_unwanted, wanted=self.languages)
         child = Child(CHILD_FUNCTION, self.cpu_seconds, int(self.memory))
         options = Options(self.mode, self.comments, self.links, self.format)
-        tools = Toolbox(child, self.min_confidence, options, refuse, glancing)
+        tools = Toolbox(child, self.min_confidence, options, refuse)
         return lambda batch: _extract_batch(batch, self, tools)
 
 

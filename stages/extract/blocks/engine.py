@@ -13,7 +13,7 @@ from stages.extract.blocks.features import block_features
 from stages.extract.blocks.forest import predict
 from stages.extract.blocks.model import Model, shipped_model
 from stages.extract.blocks.render import linked_text, markdown, plain_text
-from stages.extract.blocks.select import MISSED, THIN, Mode, best_cut, select, word_counts
+from stages.extract.blocks.select import MISSED, THIN, Mode, select
 from stages.extract.blocks.sums import allocate_sums
 from stages.extract.blocks.tokenizer import Page, Tokenizer
 
@@ -79,11 +79,10 @@ class BlocksEngine:
     def _extract(self, source: bytes, options: Options, url: str | None, *, noscript: bool) -> MainText:
         page = self._tokenizer.read(source, noscript=noscript)
         likely = self.likely(page)
-        kept = select(page, likely, options.mode, options.comments)
-        _, confidence = best_cut(page, likely)
+        chosen = select(page, likely, options.mode, options.comments)
         note = f"cut off: too many {page.capped}" if page.capped else None
-        words = int(word_counts(page)[kept].sum())
-        return MainText(_written(page, kept, options, url), words, confidence, note, page.marks.copy())
+        text = _written(page, chosen.kept, options, url)
+        return MainText(text, chosen.words, chosen.confidence, note, page.marks.copy())
 
 
 def _written(page: Page, kept: NDArray[np.bool_], options: Options, url: str | None) -> str:

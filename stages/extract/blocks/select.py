@@ -7,7 +7,7 @@ more likely main text than not, ``recall`` all that has a fair chance. The great
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,30 +28,39 @@ BARE_BLOCKS = 3
 _COMMENTS = 1 << list(KEYWORDS).index("comments")
 
 
-def select(page: Page, likely: NDArray[np.float32], mode: Mode, comments: bool | None) -> NDArray[np.bool_]:
-    """Which blocks to keep, shape (blocks,).
+class Selection(NamedTuple):
+    """``kept``: by block. ``words`` of the kept ones. ``confidence``: the greatest expected word F1."""
+
+    kept: NDArray[np.bool_]
+    words: int
+    confidence: float
+
+
+def select(page: Page, likely: NDArray[np.float32], mode: Mode, comments: bool | None) -> Selection:
+    """Choose the blocks to keep.
 
     ``comments``: None leaves readers' comments to the model, which drops them under articles and keeps the posts of
     forums, unless hardly anything else is on the page; True keeps them wherever class names say that they are comments;
     False drops them unless they are most of the page.
     """
+    words = word_counts(page)
     if comments is not None:
-        likely = _with_comments(page, likely) if comments else _without_comments(page, likely)
-    kept = likely >= _limit(page, likely, mode)
-    if comments is None and word_counts(page)[kept].sum() < THIN:
-        kept = _comments_where_they_are_all(page, likely, kept, mode)
-    if not kept.any() and 0 < len(kept) <= BARE_BLOCKS and not page.blocks[:, Block.LINK_WORDS].any():
-        return np.ones(len(kept), np.bool_)  # a bare text: there is nothing that it could be told apart from
-    return kept
+        likely = _with_comments(page, likely) if comments else _without_comments(page, likely, words)
+    chosen = _cut(likely, words, mode)
+    if comments is None and chosen.words < THIN and (page.elements[:, Element.KEYWORDS] & _COMMENTS).any():
+        other = _cut(_with_comments(page, likely), words, mode)
+        chosen = other if other.words >= max(THIN, MISSED * chosen.words) else chosen
+    if not chosen.words and 0 < len(likely) <= BARE_BLOCKS and not page.blocks[:, Block.LINK_WORDS].any():
+        # a bare text: there is nothing that it could be told apart from
+        return Selection(np.ones(len(likely), np.bool_), int(words.sum()), chosen.confidence)
+    return chosen
 
 
-def _limit(page: Page, likely: NDArray[np.float32], mode: Mode) -> float:
-    if mode == "precision":
-        return LIKELY
-    cut, expected = best_cut(page, likely)
-    if mode == "recall":
-        return min(cut, FAIR_CHANCE)
-    return min(cut, LIKELY) if expected >= HOPELESS else LIKELY
+def _cut(likely: NDArray[np.float32], words: NDArray[np.float64], mode: Mode) -> Selection:
+    cut, expected = best_cut(likely, words)
+    limits = {"precision": LIKELY, "recall": min(cut, FAIR_CHANCE)}
+    kept = likely >= limits.get(mode, min(cut, LIKELY) if expected >= HOPELESS else LIKELY)
+    return Selection(kept, int(words[kept].sum()), expected)
 
 
 def word_counts(page: Page) -> NDArray[np.float64]:
@@ -60,7 +69,7 @@ def word_counts(page: Page) -> NDArray[np.float64]:
     return np.maximum(words, 1).astype(np.float64)
 
 
-def best_cut(page: Page, likely: NDArray[np.float32]) -> tuple[float, float]:
+def best_cut(likely: NDArray[np.float32], words: NDArray[np.float64]) -> tuple[float, float]:
     """The least likelihood that is worth keeping for the greatest expected word F1, and that F1.
 
     Keeping a set of blocks with w words each, likely main text with p each, F1 is expected to be about
@@ -68,22 +77,11 @@ def best_cut(page: Page, likely: NDArray[np.float32]) -> tuple[float, float]:
     """
     if not len(likely):
         return 1.0, 0.0
-    words = word_counts(page)
     order = np.argsort(-likely, kind="stable")
     found = np.cumsum((likely * words)[order])
     expected = 2 * found / (np.cumsum(words[order]) + found[-1])
     best = int(expected.argmax())
     return float(likely[order[best]]), float(expected[best])
-
-
-def _comments_where_they_are_all(
-    page: Page, likely: NDArray[np.float32], kept: NDArray[np.bool_], mode: Mode
-) -> NDArray[np.bool_]:
-    """The selection with comments where it is the greater part of the text and worth having, else ``kept``."""
-    likely = _with_comments(page, likely)
-    other = likely >= _limit(page, likely, mode)
-    words = word_counts(page)
-    return other if words[other].sum() >= max(THIN, MISSED * words[kept].sum()) else kept
 
 
 def _in_comments(page: Page) -> NDArray[np.bool_]:
@@ -103,9 +101,9 @@ def _with_comments(page: Page, likely: NDArray[np.float32]) -> NDArray[np.float3
     return np.where(_in_comments(page) & speaking, raised, likely).astype(np.float32)
 
 
-def _without_comments(page: Page, likely: NDArray[np.float32]) -> NDArray[np.float32]:
+def _without_comments(page: Page, likely: NDArray[np.float32], words: NDArray[np.float64]) -> NDArray[np.float32]:
     inside = _in_comments(page)
-    text = likely * word_counts(page)
+    text = likely * words
     if text[inside].sum() > text.sum() / 2:
         return likely
     return np.where(inside, 0, likely).astype(np.float32)

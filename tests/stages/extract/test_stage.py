@@ -81,10 +81,11 @@ def test_an_empty_text_that_a_source_brought_is_not_our_business() -> None:
 @pytest.mark.parametrize(
     ("languages", "reason"), [((), None), (("de",), None), (("en",), NOT_WANTED), (("en", "de"), None)]
 )
-def test_pages_in_unwanted_languages_stop_early(
+def test_the_cascade_asks_nobody_about_a_page_in_an_unwanted_language(
     languages: tuple[str, ...], reason: str | None, article: Article
 ) -> None:
-    done = extract([{"html": article(paragraphs=GERMAN * 2).encode()}], languages=languages)
+    page = {"html": article(paragraphs=GERMAN * 2).encode()}
+    done = extract([page], engine="cascade", min_confidence=1.0, languages=languages)
     assert done.column("reason").to_pylist() == [reason]
     if reason:
         assert done.column("detail").to_pylist()[0].startswith("de")

@@ -197,29 +197,30 @@ def test_a_model_with_objects_or_of_other_features_is_refused(tmp_path):
 def test_the_modes_keep_less_and_more(page):
     likely = np.array([0.1, 0.1, 0.3, 0.9, 0.6, 0.4, 0.0], np.float32)
     kept = {
-        mode: select(page, likely, mode, None).nonzero()[0].tolist() for mode in ("precision", "balanced", "recall")
+        mode: select(page, likely, mode, None).kept.nonzero()[0].tolist()
+        for mode in ("precision", "balanced", "recall")
     }
     assert kept == {"precision": [3, 4], "balanced": [3, 4], "recall": [2, 3, 4, 5]}
     hopeless = np.full(7, 0.1, np.float32)
-    assert not select(page, hopeless, "balanced", None).any()
-    assert select(page, hopeless, "recall", None).all()
+    assert not select(page, hopeless, "balanced", None).kept.any()
+    assert select(page, hopeless, "recall", None).kept.all()
 
 
 def test_comments_are_kept_and_dropped_by_option(page):
     likely = np.array([0.1, 0.1, 0.3, 0.9, 0.6, 0.4, 0.0], np.float32)
-    assert select(page, likely, "precision", True).nonzero()[0].tolist() == [3, 4, 5]
+    assert select(page, likely, "precision", True).kept.nonzero()[0].tolist() == [3, 4, 5]
     likely[5] = 0.9
-    assert select(page, likely, "precision", None).nonzero()[0].tolist() == [3, 4, 5]
-    assert select(page, likely, "precision", False).nonzero()[0].tolist() == [3, 4]
+    assert select(page, likely, "precision", None).kept.nonzero()[0].tolist() == [3, 4, 5]
+    assert select(page, likely, "precision", False).kept.nonzero()[0].tolist() == [3, 4]
     likely[:5] = 0.1  # the comments are the text of this page
-    assert select(page, likely, "precision", False).nonzero()[0].tolist() == [5]
+    assert select(page, likely, "precision", False).kept.nonzero()[0].tolist() == [5]
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=7, max_size=7))
 def test_no_set_of_blocks_has_a_greater_expected_f1_than_the_best_cut(likely):
     page = Tokenizer().read(PAGE.encode())
     likely = np.array(likely, np.float32)
-    threshold, best = best_cut(page, likely)
+    threshold, best = best_cut(likely, word_counts(page))
     words, total = word_counts(page), float((word_counts(page) * likely).sum())
     for mask in range(1, 128):
         kept = np.array([bool(mask >> bit & 1) for bit in range(7)])
@@ -230,6 +231,6 @@ def test_no_set_of_blocks_has_a_greater_expected_f1_than_the_best_cut(likely):
 
 def test_a_page_without_blocks_has_no_confidence():
     empty = Tokenizer().read(b"<p>")
-    assert best_cut(empty, np.zeros(0, np.float32)) == (1.0, 0.0)
+    assert best_cut(np.zeros(0, np.float32), np.zeros(0)) == (1.0, 0.0)
     assert block_features(empty, NO_WORDS, NO_CLASSES).shape == (0, len(FEATURES))
     assert len(empty.blocks[:, Block.WORDS]) == 0
