@@ -90,6 +90,9 @@ def adopt(data: Path, part: str, draft: Path) -> None:
     rows = [json.loads(line) for line in draft.read_text("utf-8").splitlines() if line.strip()]
     pages = read_pages(data, [row["id"] for row in rows])
     done: list[dict[str, Any]] = []
+    selected = {row["id"] for row in map(json.loads, SELECTION.read_text().splitlines()) if row["part"] == part}
+    if strangers := [row["id"] for row in rows if row["id"] not in selected]:
+        raise DecisionError(f"not in part {part}: {', '.join(strangers)}")
     for row in rows:
         segments = cut(pages[row["id"]].text)
         pinned = {"sha1": pages[row["id"]].sha1, "segments": len(segments), "segments_sha1": digest(segments)}
@@ -111,8 +114,12 @@ def adopt(data: Path, part: str, draft: Path) -> None:
 def check(data: Path) -> None:
     """Print what there is; exit 1 where a decision does not fit its page."""
     decisions = read_decisions()
+    known = {entry["id"] for entry in manifest(data)}
+    times = Counter(decision.id for decision in decisions)
+    wrong = [f"{identity}: decided {count} times" for identity, count in times.items() if count > 1]
+    wrong += [f"{identity}: the crawl has no such page" for identity in times if identity not in known]
+    decisions = [decision for decision in decisions if decision.id in known]
     pages = read_pages(data, [decision.id for decision in decisions])
-    wrong = []
     for decision in decisions:
         segments = cut(pages[decision.id].text)
         if pages[decision.id].sha1 != decision.sha1:

@@ -19,10 +19,10 @@ class Extraction:
 
     ``text``: the main text, empty when the page has none. ``title`` and ``date`` (``YYYY-MM-DD``, publication) as the
     page declares them, as are ``author``, ``language`` (of the page: ``en``), ``site_name`` and ``canonical_url``.
-    ``engine``: whose text it is, ``blocks``, ``resiliparse`` or ``trafilatura``. ``confidence``: expected word F1 of the
-    text, 0..1: low where the page has no main text at all (1 where nothing estimated it). ``charset``: Python codec.
-    ``note``: what went wrong on the way to the text. ``refused_language``: set when the cascade did not ask trafilatura
-    because of the language.
+    ``engine``: whose text it is, ``blocks``, ``resiliparse`` or ``trafilatura``. ``confidence``: expected word F1 of
+    the text, 0..1: low where the page has no main text at all (1 where nothing estimated it). ``charset``: Python
+    codec. ``note``: what went wrong on the way to the text. ``refused_language``: set when the cascade did not ask
+    trafilatura because of the language.
     """
 
     text: str

@@ -153,6 +153,8 @@ def adopted(data, monkeypatch):
     folder = data / "decisions"
     monkeypatch.setattr(tools, "FOLDER", folder)
     monkeypatch.setattr(tools, "read_decisions", lambda: read_decisions(folder))
+    (data / "selection.jsonl").write_text(json.dumps({"id": "set/1", "part": "a"}) + "\n")
+    monkeypatch.setattr(tools, "SELECTION", data / "selection.jsonl")
     (data / "draft.jsonl").write_text(json.dumps(ROW) + "\n")
     tools.adopt(data, "a", data / "draft.jsonl")
     return folder
@@ -185,6 +187,15 @@ def test_a_wrong_draft_is_refused_and_leaves_the_decisions_as_they_are(data, ado
     with pytest.raises(DecisionError, match=r"set/1: .*4 segments"):
         tools.adopt(data, "a", data / "draft.jsonl")
     assert (adopted / "a.jsonl").read_bytes() == before
+
+
+def test_a_page_of_another_part_or_decided_twice_is_named(data, adopted, capsys):
+    with pytest.raises(DecisionError, match="not in part b: set/1"):
+        tools.adopt(data, "b", data / "draft.jsonl")
+    (adopted / "b.jsonl").write_bytes((adopted / "a.jsonl").read_bytes())
+    with pytest.raises(SystemExit):
+        tools.check(data)
+    assert "set/1: decided 2 times" in capsys.readouterr().out
 
 
 def test_the_labeller_is_shown_every_number(data, monkeypatch, capsys):

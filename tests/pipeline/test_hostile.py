@@ -241,7 +241,13 @@ def test_files_that_no_run_has_written_are_never_deleted(cli, tmp_path):
 # rivals, signals, disks
 
 
+def heed_interrupts() -> None:
+    """A shell makes what it starts in the background deaf to SIGINT, these tests and their children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def spawn(words: list[str], **options: object) -> subprocess.Popen[str]:
+    options.setdefault("preexec_fn", heed_interrupts)
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *words],
         cwd=ROOT,
