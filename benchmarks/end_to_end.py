@@ -62,7 +62,7 @@ def _sample(process: psutil.Process, used: dict[tuple[int, float], float]) -> No
 def ours(crawl: Path, executor: str, workers: int) -> dict[str, Any]:
     """One run of the main manifest into an empty folder."""
     out = Path(tempfile.mkdtemp(prefix="bench-"))
-    settings = (f"source.paths=['{crawl}/*.warc.gz']", "source.unit_bytes=4MiB", f"output.path={out}")
+    settings = (f"source.paths=['{crawl}/*.warc.gz']", f"output.path={out}")
     settings = (*settings, f"executor.kind={executor}", f"executor.workers={workers}", "executor.dashboard=false")
     command = [sys.executable, "-m", "pipeline.cli", "run", "manifests/wanjuan.yaml", "--json"]
     try:

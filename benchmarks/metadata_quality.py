@@ -27,11 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.extraction_quality import crawl_bodies
 from benchmarks.labelled_pages.pages import manifest, read_pages
+from stages.extract.blocks.engine import MainText
 from stages.extract.charset import decode_html
 from stages.extract.engines import blocks_engine
 from stages.extract.metadata import read_metadata
@@ -89,13 +87,13 @@ def load_rows(data: Path) -> dict[str, list[Row]]:
 
 
 def ours() -> Engine:
-    """What ``stages.extract.metadata`` says, once the marks are there."""
-    marks: dict[int, NDArray[np.int64]] = {}
+    """What ``stages.extract.metadata`` says, once the text is extracted."""
+    texts: dict[int, MainText] = {}
 
     def read(row: Row) -> Answer:
-        if id(row) not in marks:
-            marks[id(row)] = blocks_engine().marks(row.source)
-        found = read_metadata(row.source, marks[id(row)], row.url)
+        if id(row) not in texts:
+            texts[id(row)] = blocks_engine().extract(row.source)
+        found = read_metadata(row.source, texts[id(row)], row.url)
         return {"title": found.title, "author": found.author, "date": found.date}
 
     return read
@@ -171,7 +169,7 @@ def main() -> None:
     arguments = parser.parse_args()
     crawl = [row_of(decode_html(body).text, None, {}) for body in crawl_bodies(arguments.data, arguments.crawl)]
     sets = {**load_rows(arguments.data), **({"crawl, mixed": crawl} if crawl else {})}
-    blocks_engine().marks(b"<p>warm")
+    blocks_engine().extract(b"<p>warm")
     result = {name: measure(engine, sets) for name, engine in (("ours", ours()), ("trafilatura", trafilatura))}
     show(result)
     if arguments.json:

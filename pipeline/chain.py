@@ -41,11 +41,9 @@ class Chain:
             began = time.perf_counter()
             done = _guarded(name, function, live)
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-            for table in done:
-                _, out = split(table)
-                if out.num_rows:
-                    yield out
-            live = pa.concat_tables([split(table)[0] for table in done], promote_options="permissive")
+            parts = [split(table) for table in done]
+            yield from (fallen for _, fallen in parts if fallen.num_rows)
+            live = pa.concat_tables([living for living, _ in parts], promote_options="permissive")
         yield live
 
 

@@ -2,7 +2,8 @@
 
 Line rules are data (``LINE_RULES``): a name with a version, what it does, where it comes from. A preset says which
 are on; ``enable`` and ``disable`` change that. Each line is charged to the first rule that drops it, in the order of
-the table; the counts are signals. Blank lines stay as paragraph breaks (a run becomes one), lines are trimmed.
+the table; the counts are signals. Blank lines stay as paragraph breaks (a run becomes one), lines keep the blanks that
+they begin with and lose those at their end.
 
 A text of which nothing remains gets the verdict ``edit/empty@1`` and keeps its unedited form for the record.
 

@@ -176,7 +176,7 @@ def edit_text(
         stop = line
         while stop < end and data[stop] != 10:
             stop += 1
-        first, last = line, stop
+        line_start, first, last = line, line, stop
         while first < last and is_blank(data[first]):
             first += 1
         while last > first and is_blank(data[last - 1]):
@@ -185,15 +185,18 @@ def edit_text(
         if first == last:
             gap = 2 if to > origin else 0
             continue
-        begin = to + gap
+        indent = first - line_start if to > origin else 0
+        begin = to + gap + indent
         new_end, removed = copy_line(data, first, last, out, begin, active[CITATION])
         rule = failing_rule(data, first, last, out, begin, new_end, active, bounds)
         if rule >= 0:
             counts[rule] += 1
             continue
         counts[CITATION] += removed > 0
-        for place in range(to, begin):
+        for place in range(to, to + gap):
             out[place] = 10
+        for place in range(indent):
+            out[to + gap + place] = data[line_start + place]
         to, gap = new_end, 1
     return drop_colons(out, origin, to, counts) if active[COLON] else to
 

@@ -2,7 +2,8 @@
 
 Order: HTML entities that extraction left are decoded; invisible and control characters go; every kind of line break
 becomes a newline, runs of more than two become two; runs of blanks (no-break and other Unicode spaces too) become
-one blank, or one tab where a tab was among them; lines and text are trimmed; the result is composed to NFC.
+one blank, or one tab where a tab was among them; lines lose the blanks at their end, and text at both ends; the result
+is composed to NFC. The plain blanks and tabs that a line begins with stay: they are the indent of code and of lists.
 
 WanJuan-CC begins its rules with such a group; which edits it holds is not published beyond "encodings and character
 variants": this list is our choice. Zero-width joiners stay after letters and emoji that need them. Normalising twice
@@ -71,17 +72,23 @@ def normalise(column: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, dict[str, N
     from stages.normalise_kernel import clean_texts
 
     texts = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    decoded, entities = _rewrite(texts, pc.match_substring_regex(texts, _ENTITY_HINT), decode_entities)
-    data, offsets = text_buffers(decoded)
-    out = np.empty(int(offsets[-1] - offsets[0]), np.uint8)
-    new_offsets = np.zeros(len(offsets), np.int64)
     counts = np.zeros((len(texts), 4), np.int32)
     composable = np.zeros(len(texts), np.bool_)
-    clean_texts(data, offsets, out, new_offsets, counts, composable)
-    composed, changed = _rewrite(text_array(out, new_offsets), pa.array(composable), compose)
+    cleaned, total = texts, np.zeros(len(texts), np.int32)
+    for round_ in range(_ROUNDS):  # what stood apart may be an entity, once the invisible between is gone
+        cleaned, entities = _rewrite(cleaned, pc.match_substring_regex(cleaned, _ENTITY_HINT), decode_entities)
+        total += entities
+        if round_ and not entities.any():
+            break
+        data, offsets = text_buffers(cleaned)
+        out = np.empty(int(offsets[-1] - offsets[0]), np.uint8)
+        new_offsets = np.zeros(len(offsets), np.int64)
+        clean_texts(data, offsets, out, new_offsets, counts, composable)
+        cleaned = text_array(out, new_offsets)
+    composed, changed = _rewrite(cleaned, pa.array(composable), compose)
     if texts.null_count:
         composed = pc.if_else(pc.is_null(texts), None, composed)
-    return composed, dict(zip(COUNTS, (*np.ascontiguousarray(counts.T), entities, changed), strict=True))
+    return composed, dict(zip(COUNTS, (*np.ascontiguousarray(counts.T), total, changed), strict=True))
 
 
 def decode_entities(text: str) -> tuple[str, int]:

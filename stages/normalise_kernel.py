@@ -80,32 +80,28 @@ def read_point(data: Bytes, at: int, end: int) -> tuple[int, int]:
     return point, size
 
 
-@njit(cache=True, inline="always")
-def write_gap(
-    out: Bytes, begin: int, to: int, breaks: int, spaces: int, foreign: int, tab: bool, counts: Numbers
-) -> int:
-    """Write what stands for the blanks and line breaks met since the last character; returns the new end."""
-    if breaks:
-        kept = min(breaks, 2) if to > begin else 0
-        counts[NEWLINES] += breaks - kept
-        counts[SPACES] += spaces
-        for _ in range(kept):
-            out[to] = 0x0A
-            to += 1
-    elif spaces:
-        kept = 1 if to > begin else 0
-        counts[SPACES] += max(spaces - kept, foreign)
-        if kept:
-            out[to] = 0x09 if tab else 0x20
+@njit(cache=True)
+def write_line_start(data: Bytes, start: int, end: int, out: Bytes, to: int, breaks: int, counts: Numbers) -> int:
+    """Write at most two line breaks, then the plain blanks and tabs of ``data[start:end]``: the indent of a line."""
+    counts[NEWLINES] += max(breaks - 2, 0)
+    for _ in range(min(breaks, 2)):
+        out[to] = 0x0A
+        to += 1
+    for at in range(start, end):
+        if data[at] == 0x20 or data[at] == 0x09:
+            out[to] = data[at]
             to += 1
     return to
 
 
 @njit(cache=True)
 def clean_text(data: Bytes, start: int, end: int, out: Bytes, to: int, counts: Numbers) -> tuple[int, bool]:
-    """Clean ``data[start:end]`` into ``out[to:]``; returns (end of the output, whether NFC may change it)."""
+    """Clean ``data[start:end]`` into ``out[to:]``; returns (end of the output, whether NFC may change it).
+
+    What stands between two characters is counted while it is read, and written once the second one is met.
+    """
     begin, at, composable, previous = to, start, False, 0
-    breaks, spaces, foreign, tab = 0, 0, 0, False
+    breaks, spaces, foreign, tab, line = 0, 0, 0, False, start
     while at < end:
         point, size, kind = int(np.int64(data[at])), 1, _KEEP
         if point <= 0x20 or point >= 0x7F:
@@ -115,9 +111,17 @@ def clean_text(data: Bytes, start: int, end: int, out: Bytes, to: int, counts: N
             if kind == _JOINER:
                 kind = _KEEP if keeps_joiner(previous) else _DROP
         if kind == _KEEP:
-            if breaks or spaces:
-                to = write_gap(out, begin, to, breaks, spaces, foreign, tab, counts)
-                breaks, spaces, foreign, tab = 0, 0, 0, False
+            if to == begin:
+                counts[NEWLINES] += breaks
+                counts[SPACES] += spaces
+            elif breaks:
+                to = write_line_start(data, line, at, out, to, breaks, counts)
+                counts[SPACES] += foreign
+            elif spaces:
+                counts[SPACES] += max(spaces - 1, foreign)
+                out[to] = 0x09 if tab else 0x20
+                to += 1
+            breaks, spaces, foreign, tab = 0, 0, 0, False
             for step in range(size):
                 out[to + step] = data[at + step]
             to += size
@@ -126,7 +130,9 @@ def clean_text(data: Bytes, start: int, end: int, out: Bytes, to: int, counts: N
         elif kind == _BREAK:
             size = 2 if point == 0x0D and at + 1 < end and data[at + 1] == 0x0A else size
             counts[LINE_BREAKS] += point != 0x0A
-            breaks, previous = breaks + 1, 0
+            counts[SPACES] += spaces
+            breaks, previous, line = breaks + 1, 0, at + size
+            spaces, foreign, tab = 0, 0, False
         elif kind == _DROP:
             counts[INVISIBLE] += 1
         else:

@@ -1,6 +1,7 @@
 """Dates as pages write them, as ``YYYY-MM-DD``: in what they declare, in what they mark as a date, in addresses.
 
-Months are known by name in English, German, French, Spanish, Portuguese, Italian and Dutch. ``03/04/2024`` is refused,
+Months are known by name in English, German, French, Spanish, Portuguese, Italian, Dutch, Polish, Russian and the
+languages of Scandinavia. ``03/04/2024`` is refused,
 for it is another day in America than in Europe; so are years of two digits.
 """
 
@@ -14,13 +15,15 @@ MOST_TEXT = 200  # characters searched
 _NUMERIC = re.compile(r"(?<!\d)(\d{4})(?:\s?[-/.年]\s?)?(\d{1,2})(?:\s?[-/.月]\s?)?(\d{1,2})(?!\d)")
 _BACKWARDS = re.compile(r"(?<!\d)(\d{1,2})([-/.])\s?(\d{1,2})\2\s?(\d{4})(?!\d)")
 _DAY_FIRST = re.compile(
-    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th|er|\.|º)?\s+(?:de\s+|of\s+)?([^\W\d_]{3,10})\.?,?\s+(?:de\s+)?(\d{4})(?!\d)"
+    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th|er|\.|º)?\s+(?:de\s+|of\s+)?([^\W\d_]{3,12})\.?,?\s+(?:de\s+)?(\d{4})(?!\d)"
 )
 _MONTH_FIRST = re.compile(r"([^\W\d_]{3,10})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})(?!\d)")
 _IN_ADDRESS = re.compile(r"/(?:(\d{4})[/-](\d\d?)[/-](\d\d?)|(\d{4})(\d\d)(\d\d))(?![\d.])")
 _MONTH_NAMES = (
-    "jan gen ene", "feb fév fev", "mar mär mrt maa", "apr avr abr", "may mai mag mei", "jun juin giu", "jul juil lug",
-    "aug aoû ago", "sep set", "oct okt ott out", "nov", "dec dez déc dic",
+    "jan gen ene янв sty", "feb fév fev фев lut", "mar mär mrt maa мар", "apr avr abr апр kwi",
+    "may mai mag mei maj мая май", "jun juin giu июн cze", "jul juil lug июл lip", "aug aoû ago авг sie",
+    "sep set сен wrz",
+    "oct okt ott out окт paź", "nov ноя lis", "dec dez déc dic des дек gru",
 )  # fmt: skip
 _MONTHS = {name: at for at, names in enumerate(_MONTH_NAMES, 1) for name in names.split()}
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)

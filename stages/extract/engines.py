@@ -20,11 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from corpus.errors import StageError
-from stages.extract.blocks.engine import BALANCED, BlocksEngine, Options
+from stages.extract.blocks.engine import BALANCED, BlocksEngine, MainText, Options
 from stages.extract.child import Child, Overrun
 from stages.extract.hazards import Hazards, clamp_spans, look_for_hazards
 
@@ -51,7 +48,7 @@ class ExtractionLost(Exception):  # noqa: N818 - an outcome that becomes a quara
 class Found:
     """What an engine found. ``engine`` is the one whose text it is; ``note`` says what went wrong on the way.
 
-    ``marks``: where the page says something of itself, if the engine has come across it.
+    ``own``: what ``blocks`` found, if it was asked: it knows where the page says something of itself.
     """
 
     text: str
@@ -59,7 +56,7 @@ class Found:
     confidence: float
     note: str | None = None
     refused_language: str | None = None
-    marks: NDArray[np.int64] | None = None
+    own: MainText | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +131,7 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
 
 def _blocks(source: bytes, tools: Toolbox, url: str | None) -> Found:
     found = blocks_engine().extract(source, tools.options, url)
-    return Found(found.text, "blocks", found.confidence, found.note, marks=found.marks)
+    return Found(found.text, "blocks", found.confidence, found.note, own=found)
 
 
 def _cascade(source: bytes, tools: Toolbox, url: str | None) -> Found:

@@ -8,12 +8,14 @@ Each is the first that the page declares, in this order:
                    is a guess; JSON-LD's headline, Dublin Core
 ``author``         JSON-LD, author meta tags, what the body marks as the author; never the name of the site
 ``date``           the day in the page's address, publication meta tags, JSON-LD, what the body marks as a date
-                   or time; as ``YYYY-MM-DD``. The address first: it is the publisher's own day, tags are often in UTC
+                   or time, a short line around the headline; as ``YYYY-MM-DD``. The address first: it is the
+                   publisher's own day, tags are often in UTC
 ``language``       ``<html lang>``, content-language, og:locale, JSON-LD; the primary subtag, as ``en``
 ``site_name``      og:site_name, application-name, JSON-LD's publisher or web site, Dublin Core's publisher
 ``canonical_url``  ``<link rel=canonical>``, og:url, JSON-LD; absolute, http or https
 
-Declared is not true: what a page declares may be wrong. Names and dates in prose are not looked for.
+Declared is not true: what a page declares may be wrong. Names and dates in prose are not looked
+for.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.extract.blocks.columns import Mark
+from stages.extract.blocks.engine import MainText
 from stages.extract.dates import date_in_address, normalise_date
 from stages.extract.json_ld import MOST_BYTES, Declared, read_json_ld
 from stages.extract.marked import clean_text, marked_elements, read_attributes
@@ -56,6 +59,8 @@ _BYLINE_END = re.compile(r"\s*(?:[|·•(,\d/]|\s[-\u2013\u2014]\s|\s(?:on|am|le
 _LANGUAGE = re.compile(r"\s*([A-Za-z]{2,3})(?:[-_].*)?\s*$")
 _AUTHOR_MARK = re.compile(r"(?<![a-z])(?:author|byline)(?![a-z])", re.IGNORECASE)
 _DATE_MARK = re.compile(r"(?<![a-z])(?:date|datepublished|pubdate|publishdate|publishingdate|published)(?![a-z])", re.I)
+
+_RIGHTS = re.compile("\u00a9|copyright", re.IGNORECASE)
 
 _DATE_NAMES = (
     "article:published_time", "og:article:published_time", "og:published_time", "datepublished", "date_published",
@@ -91,11 +96,12 @@ class Metadata:
     canonical_url: str | None = None
 
 
-def read_metadata(source: bytes, marks: NDArray[np.int64], url: str | None = None) -> Metadata:
-    """What a page in UTF-8 declares. ``marks``: where, as the tokenizer found it; ``url`` makes addresses absolute.
+def read_metadata(source: bytes, found: MainText, url: str | None = None) -> Metadata:
+    """What a page in UTF-8 says of itself. ``found``: what ``blocks`` makes of it; ``url`` makes addresses absolute.
 
     Any page will do; never raises.
     """
+    marks = found.marks
     head = source[: min(int(marks[Mark.HEAD_END]) or HEAD_WINDOW, HEAD_WINDOW)].decode("utf-8", "replace")
     tags = _meta_tags(head)
     declared = read_json_ld(_scripts(source, marks))
@@ -106,7 +112,7 @@ def read_metadata(source: bytes, marks: NDArray[np.int64], url: str | None = Non
     languages = (_root_language(head), *(tags.get(name) for name in _LANGUAGE_NAMES), declared.language)
     return Metadata(
         title=_title(head, tags, declared),
-        date=_date(tags, declared, url or canonical) or _marked_date(source, marks),
+        date=_date(tags, declared, url or canonical) or _marked_date(source, marks) or _dateline(found.datelines),
         author=_author(tags, declared, sites) or _marked_author(source, marks, sites),
         language=next(filter(None, map(_primary, filter(None, languages))), None),
         site_name=sites[0] if sites else None,
@@ -182,6 +188,12 @@ def _marked_date(source: bytes, marks: NDArray[np.int64]) -> str | None:
             if value and (found := normalise_date(value)):
                 return found
     return None
+
+
+def _dateline(texts: tuple[str, ...]) -> str | None:
+    """The first date in texts around a headline; not the one of a copyright notice."""
+    sound = (text for text in texts if not _RIGHTS.search(text))
+    return next(filter(None, map(normalise_date, sound)), None)
 
 
 def _author(tags: dict[str, str], declared: Declared, sites: list[str]) -> str | None:

@@ -64,8 +64,7 @@ def extract_page(
         body if decoded.charset == "utf-8" and not decoded.replacements else decoded.text.encode("utf-8", "replace")
     )
     found = run_engine(engine, source, tools, url)
-    marks = blocks_engine().marks(source) if found.marks is None else found.marks
-    metadata = read_metadata(source, marks, url)
+    metadata = read_metadata(source, found.own or blocks_engine().extract(source), url)
     return Extraction(
         text=sanitise_text(found.text),
         title=_sanitised(metadata.title),

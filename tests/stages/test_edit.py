@@ -58,6 +58,12 @@ def test_the_wanjuan_preset_keeps(line: str) -> None:
     assert edit(f"{PROSE}\n\n{line}") == (f"{PROSE}\n\n{line}", {})
 
 
+def test_lines_keep_their_indent_and_the_text_begins_without() -> None:
+    code = "  for row in rows:\n    for cell in row:  \n\t\tprint (a cell)"
+    assert edit(code) == ("for row in rows:\n    for cell in row:\n\t\tprint (a cell)", {})
+    assert edit(f"x\n  {PROSE}\n  y\n    {PROSE}")[0] == f"{PROSE}\n    {PROSE}"
+
+
 @pytest.mark.parametrize(
     ("line", "expected", "rule"),
     [

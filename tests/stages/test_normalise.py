@@ -25,7 +25,7 @@ def one(text: str) -> tuple[str, dict[str, int]]:
         ("clean already.\n\nTwo paragraphs.", "clean already.\n\nTwo paragraphs.", {}),
         ("", "", {}),
         (" \n\t ", "", {"newlines": 1, "spaces": 3}),
-        ("  a  b  \n   c ", "a b\nc", {"spaces": 9}),
+        ("  a  b  \n   c ", "a b\n   c", {"spaces": 6}),
         ("a\u00a0b\u3000\u2003c", "a b c", {"spaces": 3}),
         ("a \t b\tc", "a\tb\tc", {"spaces": 2}),
         ("a\n\nb", "a\n\nb", {}),
@@ -42,6 +42,7 @@ def one(text: str) -> tuple[str, dict[str, int]]:
         ("a&nbsp;&amp;&#8230;&lt;b&gt;", "a &…<b>", {"entities": 5, "spaces": 1}),
         ("&amp;amp;amp;nbsp;x &amp;lt;", "x <", {"entities": 2, "spaces": 1}),
         ("R&D, a=1&copy=2 &unknown; &", "R&D, a=1&copy=2 &unknown; &", {}),
+        ("&amp;\u200bamp;&am\u200bp;", "&&", {"invisible": 2, "entities": 3}),
         ("&#0;&#xD800;&#x110000;", "\ufffd" * 3, {"entities": 3}),
     ],
 )
@@ -87,7 +88,22 @@ def test_normalising_again_changes_nothing(texts: list[str]) -> None:
     for text in once.to_pylist():
         assert unicodedata.is_normalized("NFC", text)
         assert text == text.strip(" \n\t")
-        assert not any(bad in text for bad in ("\n\n\n", "  ", " \n", "\n ", "\r", "\u00a0", "\ufeff", "\x00"))
+        assert not any(bad in text for bad in ("\n\n\n", " \n", "\t\n", "\r", "\u00a0", "\ufeff", "\x00"))
+        assert not any("  " in line.lstrip(" \t") for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "spaces"),
+    [
+        ("def f():\n    return 1\n\n\tpass", "def f():\n    return 1\n\n\tpass", 0),
+        ("a\r\n \t b  c  \n   \n  d ", "a\n \t b c\n\n  d", 7),
+        ("  a\n\u3000\u3000b\n \u00a0 c", "a\nb\n  c", 5),
+        ("a\n\u200b  b", "a\n  b", 0),
+    ],
+)
+def test_lines_keep_the_plain_blanks_they_begin_with(text: str, wanted: str, spaces: int) -> None:
+    found, counts = one(text)
+    assert (found, counts.get("spaces", 0)) == (wanted, spaces)
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", categories=("L", "N")), max_size=60))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.extract.blocks.context import allocate_weighted, context_features
+from stages.extract.blocks.dateline import datelines
 from stages.extract.blocks.features import block_features
 from stages.extract.blocks.forest import predict
 from stages.extract.blocks.model import Model, shipped_model
@@ -36,7 +37,7 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class MainText:
     """``words`` of the kept blocks; ``confidence``: expected word F1, 0..1; ``note``: limits that cut the page off.
-    ``marks``: where the page says something of itself, see ``columns.Mark``.
+    ``marks``: where the page says something of itself, see ``columns.Mark``. ``datelines``: texts that may be its date.
     """
 
     text: str
@@ -44,6 +45,7 @@ class MainText:
     confidence: float
     note: str | None
     marks: NDArray[np.int64]
+    datelines: tuple[str, ...]
 
 
 BALANCED = Options()
@@ -66,10 +68,6 @@ class BlocksEngine:
                 return other
         return found
 
-    def marks(self, source: bytes) -> NDArray[np.int64]:
-        """The marks of a page, for texts that come from elsewhere."""
-        return self._tokenizer.read(source).marks.copy()
-
     def likely(self, page: Page) -> NDArray[np.float32]:
         """How likely each block of a page is main text."""
         features = block_features(page, self._model.word_weights, self._model.class_weights, self._sums)
@@ -82,7 +80,8 @@ class BlocksEngine:
         chosen = select(page, likely, options.mode, options.comments)
         note = f"cut off: too many {page.capped}" if page.capped else None
         text = _written(page, chosen.kept, options, url)
-        return MainText(text, chosen.words, chosen.confidence, note, page.marks.copy())
+        near = datelines(page, chosen.kept)
+        return MainText(text, chosen.words, chosen.confidence, note, page.marks.copy(), near)
 
 
 def _written(page: Page, kept: NDArray[np.bool_], options: Options, url: str | None) -> str:

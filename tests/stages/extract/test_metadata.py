@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from stages.extract.dates import date_in_address, normalise_date
 from stages.extract.engines import blocks_engine
 from stages.extract.metadata import Metadata
-from stages.extract.metadata import read_metadata as read_with_marks
+from stages.extract.metadata import read_metadata as read_beside
 
 
 def read_metadata(page: str, url: str | None = None) -> Metadata:
     source = page.encode("utf-8", "replace")
-    return read_with_marks(source, blocks_engine().marks(source), url)
+    return read_beside(source, blocks_engine().extract(source), url)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,24 @@ def test_the_publication_date_comes_before_json_and_time_elements() -> None:
     assert read_metadata(page).date == "2022-01-01"
 
 
+PROSE = "<p>" + "The timber came down the river in spring, and nobody knew who had sent it or why. " * 8 + "</p>"
+
+
+@pytest.mark.parametrize(
+    ("page", "date"),
+    [
+        (f"<h1>Timber</h1><p>Ada Brook | 31. Januar 2024</p>{PROSE}", "2024-01-31"),
+        (f"<div>January 31, 2024</div><h1>Timber</h1>{PROSE}<div>Bo, May 1, 2024</div>", "2024-01-31"),
+        (f"<h1>Timber</h1>{PROSE}<div>Erstellt am: 31.01.2024</div>", "2024-01-31"),
+        (f"<h1>Timber</h1>{PROSE}<div>Copyright © 31.01.2024 by the mill</div>", None),
+        (f"<h1>Timber</h1>{PROSE.replace('spring', 'spring, on 31 January 2024')}", None),
+        (f"<h1>Timber</h1>{PROSE}{'<i></i>' * 1000}<div>31.01.2024</div>", None),
+    ],
+)
+def test_an_undeclared_date_is_that_of_a_short_line_near_the_headline(page: str, date: str | None) -> None:
+    assert read_metadata(f"<title>Timber</title><body>{page}").date == date
+
+
 @pytest.mark.parametrize(
     ("raw", "date"),
     [
@@ -81,6 +99,9 @@ def test_the_publication_date_comes_before_json_and_time_elements() -> None:
         ("1er juillet 2020", "2020-07-01"),
         ("5 de enero de 2020", "2020-01-05"),
         ("30 giugno 2021", "2021-06-30"),
+        ("15 \u0430\u0432\u0433\u0443\u0441\u0442\u0430 2016, 13:43", "2016-08-15"),
+        ("7 pa\u017adziernika 2019", "2019-10-07"),
+        ("5 maj 2020", "2020-05-05"),
         ("31 Smarch 2024", None),
         ("January 31st, 2024", "2024-01-31"),
         ("31 January 2024", "2024-01-31"),
@@ -142,9 +163,9 @@ LD_JSON = '<script type="application/ld+json">'
 )
 def test_repeated_fragments_cost_linear_time(unit: str) -> None:
     source = (unit * (4_000_000 // len(unit))).encode()
-    marks = blocks_engine().marks(source)
+    text = blocks_engine().extract(source)
     began = time.process_time()
-    read_with_marks(source, marks, "https://example.org/")
+    read_beside(source, text, "https://example.org/")
     assert time.process_time() - began < 1  # with a quadratic pattern this takes minutes
 
 
