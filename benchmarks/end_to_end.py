@@ -16,7 +16,6 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,8 +31,8 @@ SAMPLE_EVERY_S = 0.1
 def measured(command: list[str]) -> tuple[float, float, str]:
     """Run a command; returns wall seconds, CPU seconds of its whole process tree, and its standard output."""
     began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = psutil.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.DEVNULL)
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
+        process = psutil.Popen(command, cwd=ROOT, stdout=said, stderr=errors)
         used: dict[tuple[int, float], float] = {}
         while process.poll() is None:
             _sample(process, used)
@@ -41,8 +40,10 @@ def measured(command: list[str]) -> tuple[float, float, str]:
         wall = time.perf_counter() - began
         said.seek(0)
         text = said.read()
+        errors.seek(0)
+        complaint = errors.read()[-2000:]
     if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}\n{text[-2000:]}")
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}\n{text[-2000:]}{complaint}")
     return wall, sum(used.values()), text
 
 
