@@ -52,7 +52,7 @@ def run(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = False
             typer.echo(trained.to_json())
         else:
             console.print_rows([("model", trained.model), ("sha256", trained.sha256)])
-            console.print_rows([(name, f"F1 {found['f1']:.3f}") for name, found in trained.metrics.items()])
+            console.print_rows([(name, f"{value:.4f}") for name, value in trained.metrics.items()])
         return
     loaded = load_manifest(manifest, overrides)
     bars = console.BarProgress() if console.is_terminal() and not as_json else None
@@ -185,6 +185,22 @@ def report(output: Output, as_json: Json = False) -> None:
     store = open_store(output)
     written = write_report(store, published(store))
     typer.echo(json.dumps({"output": store.root, "written": written}) if as_json else "\n".join(written))
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show the card of this model.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the installed scorers, or show the card of one."""
+    from pipeline.models import describe_model, list_models, print_card, print_models
+
+    if name is not None:
+        info = describe_model(name)
+        typer.echo(info.card.model_dump_json()) if as_json else print_card(info)
+        return
+    found = list_models()
+    typer.echo(json.dumps({"models": found})) if as_json else print_models(found)
 
 
 @app.command()

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -16,25 +15,30 @@ from corpus.errors import ManifestError
 from pipeline.manifest import apply_override
 from pipeline.yaml_source import Document, read_yaml
 from quality_models.extractor.recipe import ExtractorRecipe
+from quality_models.recipe import ClassifierRecipe
 
-RECIPES = {"extractor": ExtractorRecipe}
+Recipe = ExtractorRecipe | ClassifierRecipe
+RECIPES: dict[str, type[ExtractorRecipe] | type[ClassifierRecipe]] = {
+    "extractor": ExtractorRecipe,
+    "classifier": ClassifierRecipe,
+}
 """What ``train:`` may say."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """The model's file, its sha256, and how well it does."""
+    """The model's file, its sha256, and how well it does: a value by name."""
 
     model: Path
     sha256: str
-    metrics: dict[str, Any]
+    metrics: dict[str, float]
 
     def to_json(self) -> str:
         """One line for programs."""
         return json.dumps({"model": str(self.model), "sha256": self.sha256, "metrics": self.metrics})
 
 
-def load_recipe(path: Path, overrides: Sequence[str]) -> ExtractorRecipe | None:
+def load_recipe(path: Path, overrides: Sequence[str]) -> Recipe | None:
     """The recipe in a manifest, None where it describes a corpus. Raises ``ManifestError`` with every fault's place."""
     document = read_yaml(path)
     if not isinstance(document.data, dict) or "train" not in document.data:
@@ -50,24 +54,30 @@ def load_recipe(path: Path, overrides: Sequence[str]) -> ExtractorRecipe | None:
     try:
         return RECIPES[kind].model_validate(document.data)
     except ValidationError as error:
-        faults = "".join(f"\n  {_fault(document, fault)}" for fault in error.errors())
+        known = list(RECIPES[kind].model_fields)
+        faults = "".join(f"\n  {_fault(document, fault, known)}" for fault in error.errors())
         raise ManifestError(f"the training recipe is not valid{faults}") from None
 
 
-def train(recipe: ExtractorRecipe, tell: Callable[[str], None]) -> TrainingResult:
+def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
     """Run a recipe; ``tell`` gets lines of progress."""
+    if isinstance(recipe, ClassifierRecipe):
+        from quality_models.train import train_classifier
+
+        scorer = train_classifier(recipe, tell)
+        return TrainingResult(scorer.model, scorer.sha256, {m.name: m.value for m in scorer.card.metrics})
     from quality_models.extractor.train import train_extractor
 
-    trained = train_extractor(recipe, tell)
-    return TrainingResult(trained.model, trained.sha256, trained.report["gold_by_source"])
+    extractor = train_extractor(recipe, tell)
+    scores = {f"F1 {name}": found["f1"] for name, found in extractor.report["gold_by_source"].items()}
+    return TrainingResult(extractor.model, extractor.sha256, scores)
 
 
-def _fault(document: Document, fault: ErrorDetails) -> str:
+def _fault(document: Document, fault: ErrorDetails, known: Sequence[str]) -> str:
     # pydantic puts the tag of a union member into the location; the YAML has no such level
     location = tuple(step for step in fault["loc"] if step not in ("gold", "teacher"))
     shown = ".".join(map(str, location))
     if fault["type"] != "extra_forbidden":
         return f"{document.where(location)}: {shown}: {fault['msg']}"
-    known = list(ExtractorRecipe.model_fields) if len(location) == 1 else []
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    close = difflib.get_close_matches(str(location[-1]), known if len(location) == 1 else [], n=1)
     return f"{document.where(location)}: {shown}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")

@@ -1,4 +1,4 @@
-"""What a model says about itself: ``card.json``, read by programs, and ``card.md``, written from it for people.
+"""What a model says about itself: ``card.json``, read by programs; ``card_text`` writes it out for people.
 
 The card is part of the model: it holds the view, the windows and the calibration without which the weights mean
 nothing, and the sha256 of the weights. So one pinned sha256, the card's, covers everything that makes a score.
@@ -51,6 +51,36 @@ class CleanCheck(_Part):
     beyond: float
 
 
+class CurvePoint(_Part):
+    """What a bound costs and brings: the share of ordinary documents and of held-out positives past ``threshold``."""
+
+    threshold: float
+    ordinary: float
+    caught: float
+
+
+class Bin(_Part):
+    """Held-out windows whose score lies in one tenth of the scale: their mean score, and how many are positive.
+
+    ``share`` is weighted to the calibration's prior, so that a calibrated model has ``share`` near ``score``.
+    """
+
+    low: float
+    n: int
+    score: float
+    share: float
+
+
+class GroupAudit(_Part):
+    """Every term for a group of people, put into clean documents: how far scores move, how many pass the bound."""
+
+    terms: int
+    documents: int
+    largest_shift: float
+    mean_shift: float
+    crossed: int
+
+
 class ModelCard(_Part):
     """All that is known of a model, and all that is needed to use it."""
 
@@ -61,6 +91,8 @@ class ModelCard(_Part):
     threshold: float = Field(ge=0, le=1)
     """Where to cut if one must: above it (higher is worse) or below it (higher is better) a text is suspect."""
 
+    threshold_rule: str = ""
+    """How ``threshold`` was chosen."""
     weights: str = "model.ftz"
     weights_sha256: Sha256
     positive_label: str
@@ -73,38 +105,9 @@ class ModelCard(_Part):
     split: str
     examples: dict[str, int]
     metrics: tuple[Metric, ...]
+    curve: tuple[CurvePoint, ...] = ()
+    reliability: tuple[Bin, ...] = ()
+    group_audit: GroupAudit | None = None
     clean_checks: tuple[CleanCheck, ...]
     biases: tuple[str, ...]
     training: dict[str, int | float | str]
-
-
-def card_markdown(card: ModelCard) -> str:
-    """Render a card for people."""
-    side = "above" if card.orientation == "higher is worse" else "below"
-    lines = [f"# {card.name}, version {card.version}", "", card.summary, ""]
-    lines += [f"- Score: 0 to 1, {card.orientation}. Suggested bound: {side} {card.threshold}."]
-    lines += [
-        f"- Sees: the `{card.view}` view of up to {card.windows.count} windows of {card.windows.characters} characters"
-        f" (head, middle, tail), combined by their {card.windows.combine}.",
-        f"- Calibration: Platt, slope {card.calibration.slope}, offset {card.calibration.offset}, for a share of"
-        f" {card.calibration.prior:g} positive windows.",
-        f"- Licence of the weights: {card.licence}. sha256 of `{card.weights}`: `{card.weights_sha256}`.",
-    ]
-    lines += ["", "## Limits and biases", "", *[f"- {bias}" for bias in card.biases]]
-    lines += ["", "## Training data", "", "| data | licence | origin | use |", "|---|---|---|---|"]
-    lines += [f"| {s.name} | {s.licence} | {s.origin} | {s.use} |" for s in card.sources]
-    counts = ", ".join(f"{name} {count:,}" for name, count in card.examples.items())
-    lines += ["", f"Windows: {counts}.", "", card.split]
-    lines += ["", "## Measured", "", "| measure (held-out windows) | value | 95 % interval | n |", "|---|---|---|---|"]
-    lines += [f"| {m.name} | {m.value:.4f} | {m.low:.4f} - {m.high:.4f} | {m.n:,} |" for m in card.metrics]
-    lines += ["", "Ordinary documents, whole (development figures, see above):", ""]
-    lines += [
-        "| documents | n | 1st percentile | median | 99th percentile | past the bound |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {c.documents} | {c.n:,} | {c.p01:.4f} | {c.median:.4f} | {c.p99:.4f} | {c.beyond:.2%} |"
-        for c in card.clean_checks
-    ]
-    training = ", ".join(f"{key} {value}" for key, value in card.training.items())
-    return "\n".join([*lines, "", "## Training", "", training + ".", ""])

@@ -31,8 +31,7 @@ class FastTextScorer:
     """Implements the ``Scorer`` protocol of ``stages.stage``. Made by ``registry.load_scorer``."""
 
     def __init__(self, classifier: Classifier, card: ModelCard) -> None:
-        self.card = card
-        self._classifier = classifier
+        self.card, self.classifier = card, classifier
         self._view = VIEWS[card.view]
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -52,7 +51,7 @@ class FastTextScorer:
         """Uncalibrated probability of the positive label for lines that are views already."""
         if not lines:
             return np.zeros(0, np.float64)
-        labels, probabilities = self._classifier.multilinePredict([line + b"\n" for line in lines], 1, 0.0, "strict")
+        labels, probabilities = self.classifier.multilinePredict([line + b"\n" for line in lines], 1, 0.0, "strict")
         positive = self.card.positive_label
         # Two classes: the probability of the other one is what is missing to 1.
         return np.array(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from quality_models.card import CleanCheck, Metric
+from quality_models.card import Bin, CleanCheck, CurvePoint, Metric
 
 Scores = NDArray[np.float64]
 Labels = NDArray[np.bool_]
@@ -44,6 +44,43 @@ def calibration_error(scores: Scores, positive: Labels, *, prior: float, bins: i
     place = np.minimum((scores * bins).astype(np.intp), bins - 1)
     gap = np.bincount(place, weight * (scores - positive), minlength=bins)
     return float(np.abs(gap).sum() / weight.sum())
+
+
+def reliability(scores: Scores, positive: Labels, *, prior: float, bins: int = 10) -> tuple[Bin, ...]:
+    """Mean score and share of positives by tenths of the scale, the positive class weighted to ``prior``."""
+    weight = np.where(positive, prior / max(1, positive.sum()), (1 - prior) / max(1, (~positive).sum()))
+    place = np.minimum((scores * bins).astype(np.intp), bins - 1)
+    found = []
+    for number in range(bins):
+        inside = place == number
+        if inside.any():
+            total = weight[inside].sum()
+            mean, share = (weight * scores)[inside].sum() / total, (weight * positive)[inside].sum() / total
+            found.append(Bin(low=number / bins, n=int(inside.sum()), score=_r(mean), share=_r(share)))
+    return tuple(found)
+
+
+def choose_threshold(in_order: Sequence[tuple[Scores, float]], *, worse_is_higher: bool) -> float:
+    """The strictest bound in steps of 0.01 that passes, of each set of scores, all but at most the share beside it."""
+    for step in range(1, 100):
+        bound = step / 100 if worse_is_higher else 1 - step / 100
+        if all(_past(scores, bound, worse_is_higher).mean() <= share for scores, share in in_order):
+            return round(bound, 2)
+    return 1.0 if worse_is_higher else 0.0
+
+
+def _past(scores: Scores, bound: float, worse_is_higher: bool) -> Labels:
+    return np.asarray(scores > bound if worse_is_higher else scores < bound)
+
+
+def curve(ordinary: Scores, suspects: Scores, *, worse_is_higher: bool) -> tuple[CurvePoint, ...]:
+    """What bounds cost and bring: ordinary documents and suspect windows past each of a few false alarm rates."""
+    points = []
+    for rate in (0.001, 0.003, 0.01, 0.03, 0.1):
+        cut = float(np.quantile(ordinary, 1 - rate if worse_is_higher else rate))
+        false, true = (_past(scores, cut, worse_is_higher).mean() for scores in (ordinary, suspects))
+        points.append(CurvePoint(threshold=_r(cut), ordinary=_r(false), caught=_r(true)))
+    return tuple(points)
 
 
 def with_interval(

@@ -1,18 +1,15 @@
-"""What is written down to make a model again: ``recipes/<name>.yaml``, read into a frozen ``Recipe``."""
+"""What ``manifests/train_toxicity.yaml`` and the like may say."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from corpus.errors import ModelError
 from quality_models.card import Source
 from quality_models.views import View
 from quality_models.windows import Windows
-
-RECIPES: Final = Path(__file__).parent / "recipes"
 
 
 class _Settings(BaseModel):
@@ -35,34 +32,47 @@ class FastText(_Settings):
     seed: int = 0
 
 
-class Recipe(_Settings):
-    """A model: its face to users, its windows, its classifier, its sources and known biases."""
+class LeftOut(_Settings):
+    """Examples to train without, in a run of its own, and to measure that run on: a source that it has never seen."""
 
     name: str
-    version: int = 1
+    kinds: tuple[str, ...] = Field(min_length=1)
+    """Beginnings of the kinds of examples that are left out."""
+
+
+class FalseAlarms(_Settings):
+    """The suggested bound is the strictest one past which at most these shares lie.
+
+    ``documents`` of ordinary documents as a whole, ``windows`` of the held-out windows that are in order; the hard
+    negatives are among the latter.
+    """
+
+    documents: float = Field(gt=0, lt=1)
+    windows: float = Field(gt=0, lt=1)
+
+
+class ClassifierRecipe(_Settings):
+    """One of the scorers: its face to users, its windows, its classifier, its sources and known biases."""
+
+    train: Literal["classifier"]
+    data: Path
+    """Folder of the sources, relative to the working directory: ``classifiers/``, ``text/``, ``crawl/``."""
+    output: Path
+    """Gets ``NAME/{model.ftz, card.json, card.md, reliability.svg}`` and the entry of NAME in ``registry.json``."""
+    name: Literal["toxicity", "adult", "fluency", "not_ad"]
+    """Also the module of ``quality_models.examples`` that makes the windows."""
+    version: int = Field(default=1, ge=1)
     summary: str
     orientation: Literal["higher is worse", "higher is better"]
-    threshold: float
+    false_alarms: FalseAlarms
+    scale: float = Field(default=1.0, gt=0, le=1)
+    """Share of the examples to make: small ones try a recipe out."""
     prior: float = Field(default=0.5, gt=0, lt=1)
     seed: int = 1
     view: View
     windows: Windows
     fasttext: FastText
+    left_out: tuple[LeftOut, ...] = ()
     licence: str = "Apache-2.0"
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] = Field(min_length=1)
     biases: tuple[str, ...]
-
-
-def read_recipe(name: str) -> Recipe:
-    """The recipe of a model; raises ``ModelError`` for an unknown name or an invalid file."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    path = RECIPES / f"{name}.yaml"
-    names = sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem != "phrases")
-    if name not in names:
-        raise ModelError(f"there is no recipe {name!r}", where=str(RECIPES), fix=f"use one of: {', '.join(names)}")
-    try:
-        return Recipe.model_validate(YAML(typ="safe", pure=True).load(path))
-    except (YAMLError, ValidationError) as error:
-        raise ModelError(f"the recipe is not valid: {error}", where=str(path), fix="correct the file") from error

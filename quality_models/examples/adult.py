@@ -17,15 +17,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from quality_models.examples.corruptions import page_part
-from quality_models.examples.phrases import fill, phrases, slot
-from quality_models.examples.pieces import (
-    PROSE_DOMAINS,
-    Example,
-    Part,
-    prose_documents,
-    prose_windows,
-    read_jsonl,
-)
+from quality_models.examples.parts import Part
+from quality_models.examples.phrases import fill, phrases, slot, with_terms
+from quality_models.examples.pieces import PROSE_DOMAINS, Example, posts, prose_documents, prose_windows, read_jsonl
+from quality_models.pages import prose_of_pages
 
 # Words of adult sites that are everyday words elsewhere: they fill the lines of both sides.
 _EVERYDAY: Final = tuple(
@@ -48,9 +43,9 @@ class Terms(NamedTuple):
     parts: list[str]
 
 
-def build(data: Path, part: Part, rng: random.Random) -> list[Example]:
+def build(data: Path, part: Part, rng: random.Random, scale: float = 1.0) -> list[Example]:
     """Windows of site-like lines with adult terms, against the same lines with neutral words, and ordinary text."""
-    scale = 1.0 if part == "train" else 0.125
+    scale *= 1.0 if part == "train" else 0.125
     terms, lines = adult_terms(data), phrases("tube", part)
     prose = {
         domain: prose_windows(prose_documents(data, domain, part), int(3000 * scale), rng) for domain in PROSE_DOMAINS
@@ -73,6 +68,11 @@ def build(data: Path, part: Part, rng: random.Random) -> list[Example]:
         text = rng.choice(everything)[:500]
         text = _sprinkled(text, adult, max(6, len(text) // 40), rng)
         examples.append(Example(text, positive=True, kind="prose dense with adult terms"))
+    pages = prose_of_pages(data, part, ("article", "shop"), int(4000 * scale), rng)
+    examples += [Example(text, positive=False, kind="prose, pages") for text in pages]
+    for _ in range(int(3000 * scale)):
+        text = with_terms(rng.choice(everything), part, rng)
+        examples.append(Example(text, positive=False, kind="prose with terms for groups"))
     for domain, windows in prose.items():
         examples += [Example(text, positive=False, kind=f"prose, {domain}") for text in windows]
     return examples
@@ -109,7 +109,7 @@ def _prose_words(data: Path) -> Counter[str]:
     """In how many documents of ordinary text a word (or pair of words) occurs."""
     counts: Counter[str] = Counter()
     texts = [text for domain in PROSE_DOMAINS for text in prose_documents(data, domain, "train")]
-    texts += [row["text"] for row in read_jsonl(data / "classifiers" / "clickbait_headlines.jsonl.zst")]
+    texts += [row["text"] for row in posts(data, "clickbait_headlines", "train")]
     for text in texts:
         words = re.findall(r"[a-z']+", text.lower())
         counts.update({*words, *map(" ".join, pairwise(words))})

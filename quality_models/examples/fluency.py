@@ -6,14 +6,17 @@ import random
 from pathlib import Path
 
 from quality_models.examples.corruptions import CORRUPTIONS, menu
-from quality_models.examples.pieces import PROSE_DOMAINS, Example, Part, prose_documents, prose_windows, read_jsonl
+from quality_models.examples.parts import Part
+from quality_models.examples.pieces import PROSE_DOMAINS, Example, posts, prose_documents, prose_windows
+from quality_models.pages import crawl_pages, prose_of_pages
 
+LEAST_BOILERPLATE = 200
 SHARES = {"books": 4000, "medical": 3500, "legal": 1500, "techdocs": 3500}
 
 
-def build(data: Path, part: Part, rng: random.Random) -> list[Example]:
+def build(data: Path, part: Part, rng: random.Random, scale: float = 1.0) -> list[Example]:
     """Good windows of each domain; for each, one corruption of another window; code and headline lists as negatives."""
-    scale = 1.0 if part == "train" else 0.125
+    scale *= 1.0 if part == "train" else 0.125
     examples: list[Example] = []
     for domain in PROSE_DOMAINS:
         documents = prose_documents(data, domain, part)
@@ -30,11 +33,23 @@ def build(data: Path, part: Part, rng: random.Random) -> list[Example]:
         text = rng.choice(code)
         start = rng.randrange(len(text) - 1000)
         examples.append(Example(text[start : start + rng.randint(200, 1000)], positive=False, kind="source code"))
-    headlines = [row["text"] for row in read_jsonl(data / "classifiers" / "clickbait_headlines.jsonl.zst")]
-    mine = headlines[0::10] if part == "calibrate" else headlines[1::10] if part == "test" else headlines[2::5]
+    mine = [row["text"] for row in posts(data, "clickbait_headlines", part)]
     for _ in range(int(800 * scale)):
         lines = "\n".join(rng.sample(mine, rng.randint(4, 14)))
         examples.append(Example(lines, positive=False, kind="headline list"))
+    return examples + _pages(data, part, rng, scale)
+
+
+def _pages(data: Path, part: Part, rng: random.Random, scale: float) -> list[Example]:
+    """Prose of pages that declare themselves articles, and what the extractor left out of real pages."""
+    articles = prose_of_pages(data, part, {"article"}, int(3000 * scale), rng)
+    examples = [Example(_dressed(text, rng), positive=True, kind="prose, articles") for text in articles]
+    mine = (page.boilerplate for page in crawl_pages(data) if page.part == part)
+    rest = [text for text in mine if len(text) >= LEAST_BOILERPLATE]
+    for _ in range(int(2500 * scale) if rest else 0):
+        text = rng.choice(rest)
+        start = rng.randrange(max(1, len(text) - 1000))
+        examples.append(Example(text[start : start + rng.randint(200, 1000)], positive=False, kind="boilerplate"))
     return examples
 
 

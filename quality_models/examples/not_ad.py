@@ -1,8 +1,9 @@
 """``not_ad``: text that does not want to sell anything. Weakly supervised.
 
-Advertising is represented by self-written phrases of shops, services, travel, money and spam, by SMS spam and, in
-small part, by clickbait headlines. The other side is prose of four domains, news headlines, private messages, and
-menus, forms and tables: these are no good text, but they are no advertisements either (``fluency`` judges them).
+Advertising is represented by self-written phrases of shops, services, travel, money and spam, by pages whose markup
+offers products, by SMS spam and, in small part, by clickbait headlines. The other side is prose of four domains, pages
+that declare themselves articles, news headlines, private messages, and menus, forms and tables: these are no good text,
+but they are no advertisements either (``fluency`` judges them).
 """
 
 from __future__ import annotations
@@ -11,23 +12,17 @@ import random
 from pathlib import Path
 
 from quality_models.examples.corruptions import page_part
+from quality_models.examples.parts import Part
 from quality_models.examples.phrases import fill, phrases
-from quality_models.examples.pieces import (
-    PROSE_DOMAINS,
-    Example,
-    Part,
-    part_of,
-    prose_documents,
-    prose_windows,
-    read_jsonl,
-)
+from quality_models.examples.pieces import PROSE_DOMAINS, Example, posts, prose_documents, prose_windows
+from quality_models.pages import crawl_pages
 
 AD_GROUPS = ("shop", "service", "travel_money")
 
 
-def build(data: Path, part: Part, rng: random.Random) -> list[Example]:
+def build(data: Path, part: Part, rng: random.Random, scale: float = 1.0) -> list[Example]:
     """Positive: no advertising. Negative: advertising lines, alone or with at most two thirds of prose around them."""
-    scale = 1.0 if part == "train" else 0.125
+    scale *= 1.0 if part == "train" else 0.125
     each = int(3500 * scale)
     prose = [text for domain in PROSE_DOMAINS for text in prose_windows(prose_documents(data, domain, part), each, rng)]
     examples = [Example(text, positive=True, kind="prose") for text in prose]
@@ -45,7 +40,7 @@ def build(data: Path, part: Part, rng: random.Random) -> list[Example]:
         if rng.random() < 0.4:
             some = [*some, plain]
         examples.append(Example(_lines(some, prose, rng), positive=False, kind="advertising phrases"))
-    return examples + _messages(data, part, rng, scale)
+    return examples + _messages(data, part, rng, scale) + _pages(data, part, rng, scale)
 
 
 def _lines(groups: list[list[str]], prose: list[str], rng: random.Random) -> str:
@@ -58,18 +53,27 @@ def _lines(groups: list[list[str]], prose: list[str], rng: random.Random) -> str
 
 
 def _messages(data: Path, part: Part, rng: random.Random, scale: float) -> list[Example]:
-    folder = data / "classifiers"
     examples = []
-    for row in read_jsonl(folder / "spam_sms.jsonl.zst"):
-        if part_of(f"sms/{row['id']}") == part:
-            spam = row["label"] == "spam"
-            examples += [Example(row["text"], positive=not spam, kind=f"SMS, {row['label']}")] * (3 if spam else 1)
-    rows = [
-        row for row in read_jsonl(folder / "clickbait_headlines.jsonl.zst") if part_of(f"headline/{row['id']}") == part
-    ]
+    for row in posts(data, "spam_sms", part):
+        spam = row["label"] == "spam"
+        examples += [Example(row["text"], positive=not spam, kind=f"SMS, {row['label']}")] * (3 if spam else 1)
+    rows = posts(data, "clickbait_headlines", part)
     for label, count in (("news", 3000), ("clickbait", 1000)):
         titles = [row["text"] for row in rows if row["label"] == label]
         for _ in range(int(count * scale)):
             text = "\n".join(rng.sample(titles, rng.randint(2, 10)))
             examples.append(Example(text, positive=label == "news", kind=f"headlines, {label}"))
+    return examples
+
+
+def _pages(data: Path, part: Part, rng: random.Random, scale: float) -> list[Example]:
+    """Windows of pages that sell something and of articles, as their markup says."""
+    examples = []
+    for kind, count in (("shop", 1500), ("article", 3000)):
+        texts = [page.text for page in crawl_pages(data) if page.part == part and page.kind == kind]
+        for _ in range(int(count * scale) if texts else 0):
+            text = rng.choice(texts)
+            start = rng.randrange(max(1, len(text) - 1000))
+            window = text[start : start + rng.randint(300, 1000)]
+            examples.append(Example(window, positive=kind == "article", kind=f"pages, {kind}"))
     return examples

@@ -1,4 +1,4 @@
-"""Self-written phrases with slots (``recipes/phrases.yaml``), filled at random: weak examples where no labels exist.
+"""Self-written phrases with slots (``phrases.yaml``), filled at random: weak examples where no labels exist.
 
 ``{slot}`` takes an entry of ``slots``; ``{n}``, ``{price}``, ``{percent}``, ``{year}``, ``{phone}`` take numbers.
 Phrases are divided into parts by hash, so that a model is measured on phrases it has never seen.
@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from quality_models.examples.pieces import Part, part_of
+from quality_models.examples.parts import Part, part_of
 
-_FILE: Final = Path(__file__).parents[1] / "recipes" / "phrases.yaml"
+_FILE: Final = Path(__file__).with_name("phrases.yaml")
 _SLOT: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -34,6 +34,16 @@ def phrases(group: str, part: Part) -> list[str]:
 def slot(name: str) -> list[str]:
     """All entries of a slot."""
     return [str(entry) for entry in _content()["slots"][name]]
+
+
+def with_terms(text: str, part: Part, rng: random.Random) -> str:
+    """A text with terms for groups of people among its words, of those in ``part``: up to three, or one three times."""
+    terms = [term for term in (*slot("group_term"), *slot("group_name")) if part_of(term) == part]
+    words = text.split(" ")
+    chosen = rng.choices(terms, k=rng.randint(1, 3)) if rng.random() < 0.5 else [rng.choice(terms)] * 3
+    for term in chosen:
+        words.insert(rng.randrange(len(words) + 1), term)
+    return " ".join(words)
 
 
 def fill(phrase: str, rng: random.Random, *, terms: list[str] | None = None) -> str:

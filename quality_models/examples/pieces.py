@@ -1,4 +1,4 @@
-"""Reading the training sources, cutting prose into windows, and deciding which part a piece belongs to.
+"""Reading the training sources and cutting prose into windows.
 
 Only sources whose licence allows releasing a model are named here: public-domain books, CC-BY medical answers,
 ODC-By terms of service, Apache/MIT/BSD documentation and code, MIT, CC0 and CC-BY label sets.
@@ -6,7 +6,7 @@ ODC-By terms of service, Apache/MIT/BSD documentation and code, MIT, CC0 and CC-
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import io
 import json
 import random
@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-Part = Literal["train", "calibrate", "test"]
+from quality_models.examples.parts import Part, parts_of
+
 Domain = Literal["books", "medical", "legal", "techdocs", "code"]
 
 PROSE_DOMAINS: Final[tuple[Domain, ...]] = ("books", "medical", "legal", "techdocs")
+POSTS: Final = ("toxicity_tweets", "toxic_spans_semeval", "spam_sms", "clickbait_headlines")
 
 
 class Example(NamedTuple):
@@ -27,12 +29,6 @@ class Example(NamedTuple):
     text: str
     positive: bool
     kind: str
-
-
-def part_of(key: str) -> Part:
-    """80 % train, 10 % calibrate, 10 % test, by a hash: the same piece always falls into the same part."""
-    draw = hashlib.blake2b(key.encode(), digest_size=4).digest()[0]
-    return "train" if draw < 205 else "calibrate" if draw < 231 else "test"
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -44,12 +40,37 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def prose_documents(data: Path, domain: Domain, part: Part) -> list[str]:
-    """All documents of a domain that belong to ``part``, in file order, as running text."""
+@functools.lru_cache(maxsize=4)
+def _posts(data: Path) -> dict[str, list[tuple[Part, dict[str, Any]]]]:
+    """The rows of all label sets with their parts: a tweet that a comment quotes falls where the comment falls."""
+    rows = {name: list(read_jsonl(data / "classifiers" / f"{name}.jsonl.zst")) for name in POSTS}
+    parts = parts_of({f"{name}/{row['id']}": row["text"] for name in POSTS for row in rows[name]})
+    return {name: [(parts[f"{name}/{row['id']}"], row) for row in rows[name]] for name in POSTS}
+
+
+def posts(data: Path, name: str, part: Part) -> list[dict[str, Any]]:
+    """The rows of a label set (one of ``POSTS``) that belong to ``part``, in file order."""
+    return [row for mine, row in _posts(data)[name] if mine == part]
+
+
+@functools.lru_cache(maxsize=8)
+def _documents(data: Path, domain: Domain) -> list[tuple[Part, str]]:
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(data / "text" / f"{domain}.parquet", columns=["id", "text"]).to_pylist()
-    mine = [row["text"] for row in rows if part_of(f"{domain}/{row['id']}") == part]
+    table = pq.read_table(data / "text" / f"{domain}.parquet", columns=["id", "text"])
+    texts = {f"{domain}/{row['id']}": row["text"] for row in table.to_pylist()}
+    parts = parts_of(texts)
+    return [(parts[name], text) for name, text in texts.items()]
+
+
+def documents(data: Path, domain: Domain, part: Part) -> list[str]:
+    """All documents of a domain that belong to ``part``, in file order, as they are."""
+    return [text for mine, text in _documents(data, domain) if mine == part]
+
+
+def prose_documents(data: Path, domain: Domain, part: Part) -> list[str]:
+    """The same as running text."""
+    mine = documents(data, domain, part)
     if domain == "medical":
         # MedQuAD's questions come from templates; the answers are what people wrote.
         mine = [text.partition("\n\n")[2] for text in mine]
@@ -74,15 +95,13 @@ def is_prose(paragraph: str) -> bool:
     return len(paragraph) >= 120 and paragraph.rstrip()[-1:] in '.!?"”' and letters > 0.93 * len(paragraph)
 
 
-def prose_windows(
-    documents: list[str], count: int, rng: random.Random, *, low: int = 200, high: int = 1000
-) -> list[str]:
+def prose_windows(texts: list[str], count: int, rng: random.Random, *, low: int = 200, high: int = 1000) -> list[str]:
     """``count`` windows of ``low`` to ``high`` characters, made of consecutive prose paragraphs.
 
     Documents are drawn evenly, so that one long book does not outweigh the rest; fewer windows come back when the
     documents hold too little prose.
     """
-    pools = [pool for document in documents if (pool := list(filter(is_prose, document.split("\n\n"))))]
+    pools = [pool for text in texts if (pool := list(filter(is_prose, text.split("\n\n"))))]
     windows: list[str] = []
     while pools and len(windows) < count:
         pool = rng.choice(pools)

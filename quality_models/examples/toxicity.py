@@ -2,7 +2,8 @@
 
 Posts that people marked as toxic are the positives. The negatives are built so that the model learns the toxicity and
 not the genre or the subject: posts marked harmless, toxic posts with the marked spans cut out, neutral sentences
-about the groups that are often insulted, chat messages, headlines, prose of four domains, and menus and tables.
+about the groups that are often insulted, chat messages, headlines, prose of four domains, real pages, and menus and
+tables. Tweets and comments are kinds of their own, so that either can be left out of the training and measured on.
 """
 
 from __future__ import annotations
@@ -14,43 +15,48 @@ from pathlib import Path
 from typing import Final
 
 from quality_models.examples.corruptions import page_part
-from quality_models.examples.phrases import fill, phrases
-from quality_models.examples.pieces import (
-    PROSE_DOMAINS,
-    Example,
-    Part,
-    part_of,
-    prose_documents,
-    prose_windows,
-    read_jsonl,
-)
+from quality_models.examples.parts import Part
+from quality_models.examples.phrases import fill, phrases, with_terms
+from quality_models.examples.pieces import PROSE_DOMAINS, Example, posts, prose_documents, prose_windows, read_jsonl
+from quality_models.pages import prose_of_pages
 
 _TWEET_MARKS: Final = re.compile(r"\bRT\b|@\w+:?|https?://\S+|&#\d+;?|#")
-_SEMEVAL_PART: Final[dict[str, Part]] = {"train": "train", "trial": "calibrate", "test": "test"}
 
 
-def build(data: Path, part: Part, rng: random.Random) -> list[Example]:
-    """Windows of 1 to 6 posts, prose, and prose with posts between; ``part`` keeps SemEval's own split."""
-    scale = 1.0 if part == "train" else 0.125
-    toxic, harmless = _posts(data, part)
+def build(data: Path, part: Part, rng: random.Random, scale: float = 1.0) -> list[Example]:
+    """Windows of 1 to 6 posts, prose, and prose with posts between."""
+    scale *= 1.0 if part == "train" else 0.125
+    toxic = {"tweets": _tweets(data, part, toxic=True), "comments": _comments(data, part, toxic=True)}
+    harmless = {"tweets": _tweets(data, part, toxic=False), "comments": _comments(data, part, toxic=False)}
+    harmless |= {"messages": _messages(data, part), "headlines": _headlines(data, part)}
     prose = _prose(data, part, int(3000 * scale), rng)
     listed = profanity(data)
-    examples = [Example(_join(toxic, rng), positive=True, kind="toxic posts") for _ in range(int(14000 * scale))]
-    examples += [
-        Example(_join(harmless, rng), positive=False, kind="harmless posts") for _ in range(int(14000 * scale))
-    ]
+    examples: list[Example] = []
+    for kind, texts, count, side in (
+        ("toxic tweets", toxic["tweets"], 8000, True), ("toxic comments", toxic["comments"], 6000, True),
+        ("harmless tweets", harmless["tweets"], 5000, False), ("harmless comments", harmless["comments"], 5000, False),
+        ("messages", harmless["messages"], 2000, False), ("headlines", harmless["headlines"], 2000, False),
+    ):  # fmt: skip
+        examples += [Example(_join(texts, rng), side, kind) for _ in range(int(count * scale)) if texts]
     examples += [Example(text, positive=False, kind="prose") for text in prose if not listed(text)]
+    pages = prose_of_pages(data, part, ("article", "shop"), int(4000 * scale), rng)
+    examples += [Example(text, positive=False, kind="prose, pages") for text in pages if not listed(text)]
     for _ in range(int(4000 * scale)):
         examples.append(Example(page_part(rng.choice(prose), rng), positive=False, kind="menus, tables, forms"))
     neutral = phrases("identity", part)
-    for _ in range(int(2500 * scale)):
+    for _ in range(int(3500 * scale)):
         lines = [fill(rng.choice(neutral), rng) for _ in range(rng.randint(1, 6))] if neutral else []
         examples.append(Example(". ".join([*lines, rng.choice(prose)[:300]]), positive=False, kind="neutral on groups"))
-    for _ in range(int(4000 * scale)):
+    clean = [example.text for example in examples if example.kind.startswith("prose")]
+    for _ in range(int(7000 * scale)):
+        text = with_terms(rng.choice(clean)[: rng.choice([150, 300, 1000])], part, rng)
+        examples.append(Example(text, positive=False, kind="neutral, terms for groups"))
+    for number in range(int(4000 * scale)):
+        source = ("tweets", "comments")[number % 2]
         frame = rng.choice(prose)[: rng.randint(150, 500)]
-        mixed = [frame, *(rng.choice(toxic) for _ in range(rng.randint(1, 3)))]
+        mixed = [frame, *(rng.choice(toxic[source]) for _ in range(rng.randint(1, 3)))]
         rng.shuffle(mixed)
-        examples.append(Example("\n".join(mixed), positive=True, kind="prose with toxic posts"))
+        examples.append(Example("\n".join(mixed), positive=True, kind=f"prose with toxic {source}"))
     return examples
 
 
@@ -61,26 +67,25 @@ def profanity(data: Path) -> Callable[[str], object]:
     return re.compile(rf"\b(?:{'|'.join(terms)})\b", re.IGNORECASE).search
 
 
-def _posts(data: Path, part: Part) -> tuple[list[str], list[str]]:
-    folder = data / "classifiers"
-    toxic: list[str] = []
-    harmless: list[str] = []
-    for row in read_jsonl(folder / "toxicity_tweets.jsonl.zst"):
-        if part_of(f"tweet/{row['id']}") == part:
-            text = _TWEET_MARKS.sub(" ", row["text"]).strip()
-            # Harmless tweets are few: each counts twice.
-            (harmless.extend([text, text]) if row["label"] == "neither" else toxic.append(text))
-    for row in read_jsonl(folder / "toxic_spans_semeval.jsonl.zst"):
-        if _SEMEVAL_PART[row["split"]] == part and row["toxic_spans"]:
-            # Fewer sources of whole comments than of tweets, and nearer to what pages hold: twice as well.
-            toxic.extend([row["text"], row["text"]])
-            harmless.extend([without_spans(row["text"], row["toxic_spans"])] * 2)
-    messages = read_jsonl(folder / "spam_sms.jsonl.zst")
-    harmless += [r["text"] for r in messages if r["label"] == "ham" and part_of(f"sms/{r['id']}") == part]
-    for row in read_jsonl(folder / "clickbait_headlines.jsonl.zst"):
-        if part_of(f"headline/{row['id']}") == part and len(harmless) % 2 == 0:
-            harmless.append(row["text"])
-    return [text for text in toxic if text], [text for text in harmless if text]
+def _tweets(data: Path, part: Part, *, toxic: bool) -> list[str]:
+    rows = posts(data, "toxicity_tweets", part)
+    texts = (_TWEET_MARKS.sub(" ", row["text"]).strip() for row in rows if (row["label"] != "neither") == toxic)
+    return list(filter(None, texts))
+
+
+def _comments(data: Path, part: Part, *, toxic: bool) -> list[str]:
+    """Comments with marked spans, or the same with the spans cut out."""
+    rows = [row for row in posts(data, "toxic_spans_semeval", part) if row["toxic_spans"]]
+    texts = (row["text"] if toxic else without_spans(row["text"], row["toxic_spans"]) for row in rows)
+    return list(filter(None, texts))
+
+
+def _messages(data: Path, part: Part) -> list[str]:
+    return [row["text"] for row in posts(data, "spam_sms", part) if row["label"] == "ham"]
+
+
+def _headlines(data: Path, part: Part) -> list[str]:
+    return [row["text"] for row in posts(data, "clickbait_headlines", part)]
 
 
 def without_spans(text: str, spans: list[list[int]]) -> str:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import random
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from corpus.errors import ModelError
+from corpus.errors import ManifestError, ModelError
+from pipeline.training import load_recipe
+from quality_models import load_scorer
+from quality_models.audit import audit_groups, with_term
 from quality_models.examples import corruptions, not_ad
+from quality_models.examples.parts import part_of, parts_of, representatives
 from quality_models.examples.phrases import fill, phrases
-from quality_models.examples.pieces import is_prose, part_of, plain_prose, prose_windows
+from quality_models.examples.pieces import is_prose, plain_prose, prose_windows
 from quality_models.examples.toxicity import without_spans
 from quality_models.fit import fit
-from quality_models.recipe import FastText, read_recipe
-from quality_models.train import main
+from quality_models.pages import kind_of
+from quality_models.recipe import ClassifierRecipe, FastText
+from quality_models.train import train_classifier
+from tests.quality_models.tiny_data import make_data
 
-DATA = Path(os.environ.get("CORPUS_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not (DATA / "classifiers").is_dir(), reason="the measurement data is not there")
 PROSE = (
     "The harbour was quiet in the morning, and only a few boats had gone out before the storm. By noon the wind had "
     "risen, so that the fishermen who had stayed at home were glad of it. Nobody spoke of those who had not come back."
@@ -27,24 +33,84 @@ PROSE = (
 NAMES = ["adult", "fluency", "not_ad", "toxicity"]
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+def recipe(name: str, *overrides: str) -> ClassifierRecipe:
+    found = load_recipe(Path(f"manifests/train_{name}.yaml"), overrides)
+    assert isinstance(found, ClassifierRecipe)
+    return found
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_is_valid_and_names_no_research_only_source(name: str) -> None:
-    recipe = read_recipe(name)
-    assert recipe.name == name
-    assert not {"fluency_cola", "spam_mail_small", "forum", "news"} & {source.name for source in recipe.sources}
+    assert recipe(name).name == name
+    assert not {"fluency_cola", "spam_mail_small", "forum", "news"} & {source.name for source in recipe(name).sources}
 
 
-def test_an_unknown_recipe_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ModelError) as caught:
-        read_recipe("toxicty")
-    assert "toxicity" in caught.value.fix
+def test_a_fault_in_a_recipe_is_an_error_with_its_place(tmp_path: Path) -> None:
+    text = Path("manifests/train_toxicity.yaml").read_text().replace("prior: 0.05", "priors: 0.05")
+    (tmp_path / "recipe.yaml").write_text(text.replace("windows: 0.01", "windows: 2"))
+    with pytest.raises(ManifestError) as caught:
+        load_recipe(tmp_path / "recipe.yaml", [])
+    assert "did you mean 'prior'?" in str(caught.value)
+    assert "false_alarms.windows" in str(caught.value)
 
 
-def test_the_command_reports_an_unknown_model_without_a_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("name", "floor"), [("toxicity", 0.9), ("adult", 0.9), ("fluency", 0.8), ("not_ad", 0.8)])
+def test_a_tiny_training_separates_what_it_has_not_seen_and_repeats_itself(
+    name: str, floor: float, data: Path, tmp_path: Path
 ) -> None:
-    assert main(["nothing", "--data", str(tmp_path), "--out", str(tmp_path)]) == 1
-    assert "there is no recipe 'nothing'" in capsys.readouterr().err
+    small = ("scale=0.1", "fasttext.bucket=20000", "fasttext.features=4000", "left_out=[]")
+    written = []
+    for folder in ("one", "two"):
+        wanted = recipe(name, f"data={data}", f"output={tmp_path / folder}", *small)
+        trained = train_classifier(wanted, lambda line: None)
+        written.append(
+            [(tmp_path / folder / name / file).read_bytes() for file in ("model.ftz", "card.json", "card.md")]
+        )
+    assert written[0] == written[1]
+    card = trained.card
+    auc = next(metric for metric in card.metrics if metric.name == "rank AUC")
+    assert floor < auc.low <= auc.value <= auc.high
+    assert 0 < card.threshold < 1
+    scorer = load_scorer(name, models_dir=tmp_path / "two")
+    assert scorer.card.weights_sha256 == trained.sha256
+    shares = [bin_.share for bin_ in card.reliability]
+    assert shares[0] < 0.5 < shares[-1]
+
+
+def test_a_source_that_is_left_out_is_measured_on(data: Path, tmp_path: Path) -> None:
+    small = ("scale=0.05", "fasttext.bucket=20000", "fasttext.features=0")
+    wanted = recipe("toxicity", f"data={data}", f"output={tmp_path}", *small)
+    names = [metric.name for metric in train_classifier(wanted, lambda line: None).card.metrics]
+    assert [name for name in names if "never seen" in name] == [
+        f"rank AUC, never seen: {source}, {how}"
+        for source in ("tweets", "comments")
+        for how in ("against all else", "within it")
+    ]
+
+
+def test_near_duplicates_fall_into_one_part_whatever_their_names() -> None:
+    texts = {f"{n}": f"{PROSE} This is sentence number {n} of a long and tedious list." for n in range(40)}
+    texts |= {f"other {n}": " ".join(f"{word}{n}" for word in PROSE.split()) for n in range(400)}
+    parts = parts_of(texts)
+    assert len({parts[f"{n}"] for n in range(40)}) == 1
+    assert {parts[f"other {n}"] for n in range(400)} == {"train", "calibrate", "test"}
+    assert len(representatives(texts)) == 401
+    some = dict(list(texts.items())[40:])
+    assert {name: parts[name] for name in some} == parts_of(some)
+
+
+def test_markup_says_what_a_page_is() -> None:
+    article = b'<meta property="og:type" content="article"><time datetime="2024-01-31">'
+    assert kind_of(article) == "article"
+    assert kind_of(article.split(b"<time")[0]) == "other"
+    assert kind_of(b'<div itemtype="http://schema.org/Product"><b itemprop="price">3</b>') == "shop"
+    assert kind_of(article + b'<a class="add-to-cart">') == "other"
+    assert kind_of(b"<p>You can buy this product at a good price") == "other"
 
 
 def test_parts_are_about_80_10_10_and_never_change() -> None:
@@ -116,11 +182,20 @@ def test_training_that_fails_says_why(tmp_path: Path) -> None:
         fit(tmp_path / "absent.txt", tmp_path / "model.ftz", FastText())
 
 
-@needs_data
-@pytest.mark.shared
-def test_windows_have_both_classes_and_repeat_with_their_seed() -> None:
-    first, second = (not_ad.build(DATA, "test", random.Random(2)) for _ in range(2))
+def test_windows_have_both_classes_and_repeat_with_their_seed(data: Path) -> None:
+    first, second = (not_ad.build(data, "train", random.Random(2), 0.1) for _ in range(2))
     assert first == second
     positives = sum(example.positive for example in first)
     assert 0.2 < positives / len(first) < 0.8
     assert all(example.text.strip() for example in first)
+
+
+def test_a_group_term_is_put_among_the_words_and_the_audit_counts_what_passes() -> None:
+    class Fearful:
+        def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return np.array([0.9 if "queer" in text else 0.1 for text in texts], np.float32)
+
+    assert with_term("a b c", "x", random.Random(1)).split().count("x") == 3
+    found = audit_groups(Fearful(), [PROSE * 3, PROSE * 4, "short"], threshold=0.5, worse_is_higher=True)
+    assert (found.documents, found.crossed) == (2, 4)  # queer, and queer artists
+    assert found.largest_shift == pytest.approx(0.8)
