@@ -15,7 +15,7 @@ from quality_models.extractor.recipe import ExtractorRecipe
 from quality_models.extractor.sources import Labelled
 from stages.extract.blocks.columns import Block
 from stages.extract.blocks.tokenizer import Page, Tokenizer
-from stages.language import identify_whole
+from stages.language import identify
 
 PER_PAGE = 100.0  # weight of a page, shared out among its blocks
 GROWTH = 0.7  # a block of n words weighs n ** GROWTH
@@ -67,7 +67,7 @@ def _example(
         return None
     page = replace(page, source=page.source[:0]).copy()
     share = matched_by_block(page, matched) / np.maximum(page.blocks[:, Block.WORDS], 1)
-    language = identify_whole(labelled.reference or page.text.tobytes().decode()[:20_000]).language
+    language = identify(labelled.reference or page.text.tobytes().decode()[:20_000]).language
     return Example(
         id=labelled.id,
         sha1=labelled.sha1,
