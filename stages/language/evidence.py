@@ -1,5 +1,5 @@
 """Letters and words that tell close relatives apart where a model of letter groups errs: Malay and Indonesian, the
-written forms of Norwegian and Danish, Macedonian, Serbian and Bulgarian, Czech and Slovak, Croatian and Bosnian.
+written forms of Norwegian, Macedonian, Serbian and Bulgarian, Czech and Slovak, Croatian and Bosnian.
 
 A model's answer is changed only within its group, and only for a language with more evidence than the one it named.
 Words that two of a group share count for neither. The words are everyday words that the relatives spell differently;
@@ -41,16 +41,8 @@ GROUPS: Final[tuple[dict[str, frozenset[str]], ...]] = (
             "mykje nokon kvar kven dette nokre fleire vore vera veit fekk kjem gjekk høgare hjå kommunar dei"
         ),
         "no": _words(
-            "hva være noe mer sier gjør mye noen nå vært vet fikk gikk høyere etter ut opp inn seg meg deg "
-            "uke ble fra av fram mot"
-        ),
-        "da": _words(
-            "af hvad blev noget efter mere siger fik igen ud op ind nogle mig dig uge kunne bliver været "
-            "nogen københavn lige siden meget have nu"
-        ),
-        "sv": _words(
-            "av mot fram ut nu in han hon den "
-            "och är inte jag för från också mycket när vad måste ska vara till ett"
+            "ikke jeg hva være noe bare også sammen mer hvordan gjør sier hele mye noen hver hvem nå flere vært "
+            "vet fikk kommer gikk høyere en et fra de"
         ),
     },
     {
