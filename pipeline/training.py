@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from corpus.errors import ManifestError
 from pipeline.manifest import apply_override
 from pipeline.yaml_source import Document, read_yaml
 from quality_models.extractor.recipe import ExtractorRecipe
-from quality_models.recipe import ClassifierRecipe
+from quality_models.recipe import CascadeRecipe, ClassifierRecipe
 
-Recipe = ExtractorRecipe | ClassifierRecipe
-RECIPES: dict[str, type[ExtractorRecipe] | type[ClassifierRecipe]] = {
+Recipe = ExtractorRecipe | ClassifierRecipe | CascadeRecipe
+RECIPES: dict[str, type[ExtractorRecipe] | type[ClassifierRecipe] | type[CascadeRecipe]] = {
     "extractor": ExtractorRecipe,
     "classifier": ClassifierRecipe,
+    "cascade": CascadeRecipe,
 }
 """What ``train:`` may say."""
 
@@ -66,6 +68,12 @@ def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
 
         scorer = train_classifier(recipe, tell)
         return TrainingResult(scorer.model, scorer.sha256, {m.name: m.value for m in scorer.card.metrics})
+    if isinstance(recipe, CascadeRecipe):
+        from quality_models.cascade_train import train_cascade
+
+        path, card = train_cascade(recipe, tell)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return TrainingResult(path, digest, {m.name: m.value for m in card.metrics})
     from quality_models.extractor.train import train_extractor
 
     extractor = train_extractor(recipe, tell)

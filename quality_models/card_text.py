@@ -22,15 +22,27 @@ def card_markdown(card: ModelCard) -> str:
 def _head(card: ModelCard) -> Iterator[str]:
     yield from (f"# {card.name}, version {card.version}", "", card.summary, "")
     yield f"- Score: 0 to 1, {card.orientation}. Suggested bound: {_side(card)} {card.threshold}."
+    seen = f"the `{card.view}` view of" if card.tier == "fasttext" else "the text of"
     yield (
-        f"- Sees: the `{card.view}` view of up to {card.windows.count} windows of {card.windows.characters} characters"
+        f"- Sees: {seen} up to {card.windows.count} windows of {card.windows.characters} characters"
         f" (head, middle, tail), combined by their {card.windows.combine}."
     )
+    if card.backbone:
+        yield (
+            f"- Encoder: {card.backbone.place}, {card.backbone.output}, up to {card.backbone.tokens} tokens, "
+            f"{card.backbone.precision}; sha256 of its weights `{card.backbone.files['model.safetensors']}`."
+        )
+    if card.band:
+        yield (
+            f"- Cascade: `{card.band.first}` decides below {card.band.low} and above {card.band.high}, "
+            f"`{card.band.second}` between, for {card.band.sent:.1%} of the sample. {card.band.rule}"
+        )
     yield (
         f"- Calibration: Platt, slope {card.calibration.slope}, offset {card.calibration.offset}, for a share of"
         f" {card.calibration.prior:g} positive windows."
     )
-    yield f"- Licence of the weights: {card.licence}. sha256 of `{card.weights}`: `{card.weights_sha256}`."
+    pinned = f" sha256 of `{card.weights}`: `{card.weights_sha256}`." if card.weights else ""
+    yield f"- Licence of the weights: {card.licence}.{pinned}"
     yield from ("", "## Limits and biases", "", *[f"- {bias}" for bias in card.biases], "")
 
 

@@ -15,15 +15,15 @@ from quality_models.audit import audit_groups
 from quality_models.card import CleanCheck, Metric, ModelCard
 from quality_models.examples.parts import Part
 from quality_models.examples.pieces import PROSE_DOMAINS, Example, prose_documents
-from quality_models.fasttext_scorer import FastTextScorer
 from quality_models.pages import Kind, crawl_pages
 from quality_models.recipe import ClassifierRecipe
+from quality_models.registry import CardScorer
 
 AUDITED: Final = 60  # clean documents for the audit of group terms
 _NAMES: Final[dict[Kind, str]] = {"article": "articles of a crawl", "other": "other pages", "shop": "shops"}
 
 
-def evaluate(scorer: FastTextScorer, recipe: ClassifierRecipe, examples: dict[Part, list[Example]]) -> ModelCard:
+def evaluate(scorer: CardScorer, recipe: ClassifierRecipe, examples: dict[Part, list[Example]]) -> ModelCard:
     """The card of ``scorer`` with its bound, metrics, curve, calibration, audit and checks on ordinary documents.
 
     The bound is chosen on documents and windows of the calibrate part, everything else is measured on the test part.
@@ -54,9 +54,7 @@ def evaluate(scorer: FastTextScorer, recipe: ClassifierRecipe, examples: dict[Pa
     return card.model_copy(update=found)
 
 
-def score_examples(
-    scorer: FastTextScorer, examples: Sequence[Example]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def score_examples(scorer: CardScorer, examples: Sequence[Example]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Scores of windows, and which of them are positive."""
     scores = scorer.score([example.text for example in examples]).astype(np.float64)
     return scores, np.array([example.positive for example in examples], np.bool_)
@@ -95,7 +93,7 @@ def _metrics(
     return found
 
 
-def _clean_checks(scorer: FastTextScorer, data: Path, bound: float, *, worse_is_higher: bool) -> tuple[CleanCheck, ...]:
+def _clean_checks(scorer: CardScorer, data: Path, bound: float, *, worse_is_higher: bool) -> tuple[CleanCheck, ...]:
     sets = ordinary_documents(data, "test") | {_NAMES[kind]: _pages(data, "test", kind) for kind in ("other", "shop")}
     return tuple(
         measure.clean_check(name, scorer.score(texts).tolist(), threshold=bound, worse_is_higher=worse_is_higher)

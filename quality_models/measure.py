@@ -38,6 +38,12 @@ def false_alarms(scores: Scores, positive: Labels, *, threshold: float) -> float
     return float((scores[~positive] >= threshold).mean())
 
 
+def precision(scores: Scores, positive: Labels, *, threshold: float) -> float:
+    """Share of positives among what scores at least ``threshold``; 1 where nothing does."""
+    past = scores >= threshold
+    return float(positive[past].mean()) if past.any() else 1.0
+
+
 def calibration_error(scores: Scores, positive: Labels, *, prior: float, bins: int = 10) -> float:
     """Expected calibration error over equal-width bins, with the positive class weighted to ``prior``."""
     weight = np.where(positive, prior / max(1, positive.sum()), (1 - prior) / max(1, (~positive).sum()))

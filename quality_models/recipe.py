@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quality_models.card import Source
 from quality_models.views import View
@@ -40,6 +40,17 @@ class LeftOut(_Settings):
     """Beginnings of the kinds of examples that are left out."""
 
 
+class Transformer(_Settings):
+    """The second tier: a head over a frozen encoder."""
+
+    encoder: str = "minilm"
+    """``minilm``, or a local Hugging Face directory with safetensors: its files are copied beside the card."""
+    tokens: int = Field(default=256, ge=2)
+    precision: Literal["int8", "fp32", "bf16"] = "int8"
+    penalty: float = Field(default=1.0, gt=0)
+    """Of the squared weights of the head."""
+
+
 class FalseAlarms(_Settings):
     """The suggested bound is the strictest one past which at most these shares lie.
 
@@ -72,7 +83,32 @@ class ClassifierRecipe(_Settings):
     view: View
     windows: Windows
     fasttext: FastText
+    transformer: Transformer | None = None
+    """Train this tier instead; ``view`` and ``fasttext`` then mean nothing."""
     left_out: tuple[LeftOut, ...] = ()
     licence: str = "Apache-2.0"
     sources: tuple[Source, ...] = Field(min_length=1)
     biases: tuple[str, ...]
+
+
+class CascadeRecipe(_Settings):
+    """Where the first scorer hands over to the second: the band, chosen on labelled windows of the calibrate part."""
+
+    train: Literal["cascade"]
+    data: Path
+    output: Path
+    name: Literal["toxicity", "adult", "fluency", "not_ad"]
+    """The windows of which recipe are the sample."""
+    first: str
+    """Reference of the cheap model: a name, or ``DIRECTORY@sha256:HEX``."""
+    second: str
+    scale: float = Field(default=0.25, gt=0, le=1)
+    seed: int = 1
+    precision: float | None = Field(default=None, gt=0, le=1)
+    recall: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_a_target(self) -> CascadeRecipe:
+        if self.precision is None and self.recall is None:
+            raise ValueError("set a target: precision, recall, or both")
+        return self

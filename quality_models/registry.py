@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from corpus.errors import ModelError
 from quality_models.card import ModelCard
 from quality_models.fasttext_scorer import FastTextScorer, load_classifier
 from quality_models.function_words import FUNCTION_WORDS_SHA256
+from stages.stage import Scorer
 
 MODELS_DIR = Path(__file__).parent / "models"
 _PIN = "@sha256:"
@@ -54,7 +55,13 @@ def installed(*, models_dir: Path | None = None) -> list[ModelInfo]:
     return [ModelInfo(name, directory / name, sha256) for name, sha256 in pairs]
 
 
-def load_scorer(name: str, *, models_dir: Path | None = None) -> FastTextScorer:
+class CardScorer(Scorer, Protocol):
+    """A scorer that knows its card."""
+
+    card: ModelCard
+
+
+def load_scorer(name: str, *, models_dir: Path | None = None) -> CardScorer:
     """Find, verify and load a model by its reference (see above). Takes a few milliseconds.
 
     Raises ``ModelError`` when it is absent, is not the pinned one, or does not fit this version of the code.
@@ -70,15 +77,45 @@ def load_scorer(name: str, *, models_dir: Path | None = None) -> FastTextScorer:
             where=str(info.directory),
             fix="pin the sha256 of the installed model, or install the version that was pinned",
         )
-    card = _read_card(info.directory, info.sha256)
-    weights = _verified(info.directory / card.weights, card.weights_sha256)[0]
+    return open_scorer(info.card, info.directory, models_dir=models_dir)
+
+
+def open_scorer(card: ModelCard, directory: Path, *, models_dir: Path | None = None) -> CardScorer:
+    """The scorer of a verified card, of any tier."""
+    if card.tier == "cascade":
+        return _open_cascade(card, directory, models_dir)
+    data = b""
+    if card.weights is not None and card.weights_sha256 is not None:
+        weights, data = _verified(directory / card.weights, card.weights_sha256)
+    if card.tier == "transformer":
+        from quality_models.transformer.scorer import load_transformer
+
+        return load_transformer(card, directory, data)
+    if not data:
+        raise ModelError("the card names no weights", where=str(directory), fix="train the model again")
     if card.function_words_sha256 not in (None, FUNCTION_WORDS_SHA256):
         raise ModelError(
             "the model was trained with another list of function words",
-            where=str(info.directory),
+            where=str(directory),
             fix="train it again with this version of quality_models",
         )
     return FastTextScorer(load_classifier(weights), card)
+
+
+def _open_cascade(card: ModelCard, directory: Path, models_dir: Path | None) -> CardScorer:
+    from quality_models.cascade import CascadeScorer
+
+    if card.band is None or _PIN not in card.band.first or _PIN not in card.band.second:
+        raise ModelError("a cascade names two pinned models", where=str(directory), fix=f"write NAME{_PIN}HEX for both")
+    first, second = (load_scorer(name, models_dir=models_dir) for name in (card.band.first, card.band.second))
+    for scorer in (first, second):
+        if scorer.card.tier == "cascade" or scorer.card.orientation != card.orientation:
+            raise ModelError(
+                f"model {scorer.card.name!r} cannot be part of this cascade: it is one itself, or counts the other way",
+                where=str(directory),
+                fix="name two models of the same orientation",
+            )
+    return CascadeScorer(first, second, card)
 
 
 def _own_directory(reference: str, digest: str, *, names: list[str]) -> ModelInfo:
@@ -108,7 +145,7 @@ def _read_card(directory: Path, sha256: str) -> ModelCard:
             where=str(path),
             fix="write the card with quality_models.train of this version",
         ) from error
-    if Path(card.weights).name != card.weights:
+    if card.weights is not None and Path(card.weights).name != card.weights:
         raise ModelError(
             f"weights {card.weights!r} lie outside the model", where=str(path), fix="name a file beside it"
         )

@@ -31,6 +31,7 @@ from quality_models.fasttext_scorer import FastTextScorer, load_classifier
 from quality_models.fit import fit
 from quality_models.function_words import FUNCTION_WORDS_SHA256
 from quality_models.recipe import ClassifierRecipe
+from quality_models.registry import CardScorer
 from quality_models.views import VIEWS
 
 POSITIVE, NEGATIVE = "__label__yes", "__label__no"
@@ -42,6 +43,7 @@ SPLIT = (
 )
 Tell = Callable[[str], None]
 Parts = dict[Part, list[Example]]
+Fitter = Callable[[Parts, Path], CardScorer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ def train_classifier(recipe: ClassifierRecipe, tell: Tell) -> Trained:
     tell(f"{recipe.name}: " + ", ".join(f"{len(found):,} windows to {part}" for part, found in examples.items()))
     target = recipe.output / recipe.name
     target.mkdir(parents=True, exist_ok=True)
-    scorer = _fitted(recipe, examples, target / "model.ftz")
+    fit_one = _fitter(recipe, target)
+    scorer = fit_one(examples, target)
     tell("trained and calibrated; measuring")
     card = evaluate(scorer, recipe, examples)
-    card = card.model_copy(update={"metrics": (*card.metrics, *_never_seen(recipe, examples, tell))})
+    card = card.model_copy(update={"metrics": (*card.metrics, *_never_seen(recipe, examples, fit_one, tell))})
     publish(card, target)
-    return Trained(target / "model.ftz", card.weights_sha256, card)
+    return Trained(target / str(card.weights), str(card.weights_sha256), card)
 
 
 def build_examples(recipe: ClassifierRecipe, part: Part) -> list[Example]:
@@ -76,8 +79,24 @@ def build_examples(recipe: ClassifierRecipe, part: Part) -> list[Example]:
     return examples
 
 
-def _fitted(recipe: ClassifierRecipe, examples: Parts, weights: Path) -> FastTextScorer:
-    """Train on one part, calibrate on another."""
+def _fitter(recipe: ClassifierRecipe, target: Path) -> Fitter:
+    """What trains on one part and calibrates on another, and writes the weights into a folder, by tier."""
+    if recipe.transformer is None:
+        return lambda examples, folder: _fit_fasttext(recipe, examples, folder / "model.ftz")
+    from quality_models.transformer.train import fit_transformer, open_backbone
+
+    backbone, encoder = open_backbone(recipe, target)
+    training = {"head": "logistic regression on mean embeddings", **recipe.transformer.model_dump()}
+    own = {"tier": "transformer", "backbone": backbone, "function_words_sha256": None, "training": training}
+
+    def fit_one(examples: Parts, folder: Path) -> CardScorer:
+        card = _card(recipe, None, examples).model_copy(update=own)
+        return fit_transformer(recipe, examples, card, encoder, folder)
+
+    return fit_one
+
+
+def _fit_fasttext(recipe: ClassifierRecipe, examples: Parts, weights: Path) -> FastTextScorer:
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "lines.txt"
         lines.write_bytes(_training_lines(examples["train"], recipe))
@@ -99,7 +118,7 @@ def _training_lines(examples: list[Example], recipe: ClassifierRecipe) -> bytes:
     return b"".join(b"%s %s\n" % ((POSITIVE if yes else NEGATIVE).encode(), line) for yes, line in rows if line)
 
 
-def _never_seen(recipe: ClassifierRecipe, examples: Parts, tell: Tell) -> list[Metric]:
+def _never_seen(recipe: ClassifierRecipe, examples: Parts, fit_one: Fitter, tell: Tell) -> list[Metric]:
     """Rank AUC on each source that is left out, of a training without it: within the source, and against the others."""
     found = []
     for source in recipe.left_out:
@@ -108,7 +127,7 @@ def _never_seen(recipe: ClassifierRecipe, examples: Parts, tell: Tell) -> list[M
             part: [e for e in examples[part] if not e.kind.startswith(source.kinds)] for part in ("train", "calibrate")
         }
         with tempfile.TemporaryDirectory() as folder:
-            scorer = _fitted(recipe, {**known, "test": []}, Path(folder) / "model.ftz")
+            scorer = fit_one({**known, "test": []}, Path(folder))
         unseen = [e for e in examples["test"] if e.kind.startswith(source.kinds)]
         others = [e for e in examples["test"] if not e.kind.startswith(source.kinds)]
         suspect = recipe.orientation == "higher is worse"
@@ -124,7 +143,7 @@ def _never_seen(recipe: ClassifierRecipe, examples: Parts, tell: Tell) -> list[M
     return found
 
 
-def _card(recipe: ClassifierRecipe, weights: Path, examples: Parts) -> ModelCard:
+def _card(recipe: ClassifierRecipe, weights: Path | None, examples: Parts) -> ModelCard:
     counts = dict(sorted(Counter(e.kind for e in examples["train"]).items()))
     held_out: tuple[Part, ...] = ("calibrate", "test")
     return ModelCard(
@@ -133,8 +152,8 @@ def _card(recipe: ClassifierRecipe, weights: Path, examples: Parts) -> ModelCard
         summary=recipe.summary,
         orientation=recipe.orientation,
         threshold=0.5,
-        weights=weights.name,
-        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        weights=weights.name if weights else None,
+        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None,
         positive_label=POSITIVE,
         view=recipe.view,
         function_words_sha256=FUNCTION_WORDS_SHA256 if recipe.view == "grammar" else None,

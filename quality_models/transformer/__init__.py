@@ -1,0 +1,1 @@
+"""The second tier: a Transformer encoder under a small head, a hundred times dearer than fastText."""
