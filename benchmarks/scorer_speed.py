@@ -46,7 +46,7 @@ def measure(name: str, texts: list[str]) -> str:
     whole = cpu_seconds(lambda: [scorer.score(batch) for batch in batches])
     cutting = cpu_seconds(lambda: [cut_windows(text, windows) for text in texts])
     viewing = cpu_seconds(lambda: [view(piece) for piece in pieces])
-    predicting = cpu_seconds(lambda: scorer._classifier.multilinePredict(lines, 1, 0.0, "strict"))
+    predicting = cpu_seconds(lambda: scorer.classifier.multilinePredict(lines, 1, 0.0, "strict"))
     micro = [1e6 * seconds / len(texts) for seconds in (whole, cutting, viewing, predicting)]
     rest = micro[0] - sum(micro[1:])
     return (
@@ -60,7 +60,7 @@ def main() -> int:
     if not (DATA / "crawl").is_dir():
         print(f"no measurement crawl under {DATA}: set CORPUS_SHARED_DATA")
         return 1
-    texts = crawl_pages(DATA, limit=int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    texts = [page.text for page in crawl_pages(DATA)][: int(sys.argv[1]) if len(sys.argv) > 1 else 1000]
     mean = sum(map(len, texts)) / len(texts)
     print(f"{len(texts)} English pages, mean {mean:,.0f} characters; microseconds of CPU time per document\n")
     print("| scorer | documents/s | all | windows | view | fastText predict | rest | windows/document |")

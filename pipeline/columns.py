@@ -33,6 +33,7 @@ _COLUMNS = {
     "declared_language": "Language that the page declares, ISO 639; the one found is in language.",
     "charset": "Character set it was decoded from.",
     "engine": "Extraction engine whose text was taken.",
+    "pii_spans": "Where personal data was masked: column, kind, characters before and after masking.",
     "cluster": "Group of documents that repeat each other; null for a document without duplicates.",
     "outcome": "rejected, duplicate or quarantined.",
     "reason": "The rule or cause that turned the document down, with its version.",

@@ -20,6 +20,7 @@ from stages.pii.kinds import (
     is_payment_card,
     is_ssn,
 )
+from stages.pii.obfuscated import obfuscated_rows
 from stages.pii.phone import phone_end
 
 _CONTEXT = 64  # bytes in front of a candidate in which words may announce it
@@ -54,9 +55,13 @@ class Finder:
 
     def rows(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Iterator[tuple[int, list[Span]]]:
         """Rows of a batch that hold personal data, with their spans in order, counted in bytes of the row."""
-        for row, candidates in _candidates(data, offsets):
+        hidden = obfuscated_rows(data, offsets) if "email" in self.kinds else {}
+        candidates = dict(_candidates(data, offsets))
+        for row in sorted({*candidates, *hidden}):
             low, high = int(offsets[row]), int(offsets[row + 1])
-            found = [span for kind, start, end in candidates for span in self._judge(data, low, high, kind, start, end)]
+            found = [Span("email", start, end, value) for start, end, value in hidden.get(row, ())]
+            for kind, start, end in candidates.get(row, ()):
+                found += self._judge(data, low, high, kind, start, end)
             if found:
                 yield row, _without_overlap(found)
 

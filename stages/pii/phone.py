@@ -5,7 +5,7 @@ Four forms, from the surest to the weakest:
     international   +49 30 901820, +1 (212) 555-0123     a plus sign and a country code that exists
     North America   (212) 555-0123, 212-555-0123         area and exchange 2-9, separators as people write them
     trunk zero      030 901820, 020 7946 0958, 01.23.45.67.89     9 to 11 digits behind a single 0
-    announced       7 to 15 digits right behind a word like "phone", "Tel.", "fax", "call"
+    announced       7 to 15 digits right behind a word like "phone", "Tel.", "fax", "call", or before "office", "mobile"
 
 Dates, clock times, spans of years, counting rows (01 02 03) and numbers announced as something else (ISBN, order no.,
 part no.) are no telephone numbers. All patterns are anchored and bounded: constant time per digit group. Bare runs of
@@ -27,12 +27,14 @@ _TRUNK = re.compile(rf"\(?0[1-9]\d{{0,4}}\)?(?:{_GAP}{{1,3}}\d{{2,8}}){{1,5}}")
 _ANNOUNCED = re.compile(rf"\+?\(?\d{{1,15}}\)?(?:{_GAP}{{0,3}}\(?\d{{1,11}}\)?){{0,7}}")
 
 _ANNOUNCEMENT = re.compile(
-    r"(?i)(?:\b(?:tel|tele?phon[eo]?s?|téléphone|tél|teléfono|tlf|ph|phones?|fax|telefax|mobiles?|mob|mobil|cell"
+    r"(?i)(?:\b(?:answering|messages? to|reach(?:ed)?|text|tel|tele?phon[eo]?s?|téléphone|tél|teléfono|tlf|ph|phones?"
+    r"|fax|telefax|mobiles?|mob|mobil|cell"
     r"|cellular|handy|call|dial|hotline|helpline|whats ?app|sms|toll[- ]free|landline|pager)\b|\b[tpmf](?=:)"
     r"|[\u260e\u260f\u2706])(?::[ \u00a0]?\n)?"
     r"(?:[^\w\n!?]|\b(?:us|me|him|her|now|today|at|on|is|was|no|nr|num|number|office|home|work|desk|direct|mobile"
     r"|and|or|the|my|our|your|new|phone|line|toll|free)\b){0,8}\Z"
 )
+_LABEL_BEHIND = re.compile(r"(?i)[ \u00a0]?[-(,]?[ \u00a0]?(?:office|mobile|cell|fax|home|work|direct|landline)\b")
 _OTHER_NUMBER = re.compile(
     r"(?i)(?:\b(?:isbn|issn|doi|orders?|ref|reference|items?|models?|sku|parts?|serial|version|build|id|nos?|nr|art|case"
     r"|patent|pmid|upc|ean|gtin|vin|lot|pages?|pp?|vols?|ticket|invoice|account|acct|tracking|docket|rs|inr|usd|eur)"
@@ -70,7 +72,7 @@ def _end(text: str, start: int) -> int:
     if sure == loose == start:
         return start  # most digit groups end here
     before = text[max(0, start - 48) : start]
-    if _ANNOUNCEMENT.search(before):
+    if _ANNOUNCEMENT.search(before) or (loose > start and _LABEL_BEHIND.match(text, loose)):
         return sure if sure > start else loose
     return start if _OTHER_NUMBER.search(before) else sure
 

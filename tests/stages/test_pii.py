@@ -54,6 +54,48 @@ def test_what_only_looks_like_email_is_left_alone(text):
     assert found(text) == []
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jo at example dot com",
+        "jo dot smith at mail dot example dot co dot uk",
+        "JO AT EXAMPLE DOT COM",
+        "jo [at] example.org",
+        "jo(at)example(dot)org",
+        "jo {at} example {dot} de",
+        "jo <at> example.net",
+        "jo(@)example.com",
+        "jo@example dot com",
+        "jo\uff20example.com",
+        "jo.smith[at]example[.]com",
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "Write to {}.", "({}),", "é {}\nBest", "mail: {} or call"])
+def test_addresses_hidden_from_machines_are_found(address, around):
+    assert found(around.format(address)) == [("email", address)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "look at example dot com",
+        "See us at example.com",
+        "Meet me at noon. Dot com firms fell.",
+        "He worked at the dot com company",
+        "The arrow at point dot three",
+        "an array[at] example",
+        "vector(at) index",
+        "jo [at] example",
+        "jo [at] example.notadomain",
+        "std::map.at(dot)",
+        "jo at example dot",
+        "at dot com",
+    ],
+)
+def test_prose_and_code_with_at_and_dot_stay(text):
+    assert found(text) == []
+
+
 def test_text_glued_to_an_address_stays():
     assert found("jo@example.comPhone") == [("email", "jo@example.com")]
 
@@ -278,7 +320,9 @@ def test_the_stage_masks_counts_and_leaves_other_rows_alone():
     signals = out["signals"].to_pylist()
     assert [row["pii_email"] for row in signals] == [2, 0, 0, 0, 0]
     assert [row["pii_phone"] for row in signals] == [0, 0, 0, 0, 1]
-    declared = {name.removeprefix("signals."): kind for name, kind in MaskPii().adds().items()}
+    declared = dict(MaskPii().adds())
+    assert out["pii_spans"].type == declared.pop("pii_spans")
+    declared = {name.removeprefix("signals."): kind for name, kind in declared.items()}
     assert {field.name: field.type for field in out["signals"].type} == declared
     assert out["content"].type == pa.large_string()
 
@@ -349,6 +393,14 @@ UNITS = [
     "tel ",
     "tel 1",
     "GB82 ",
+    "a at ",
+    " dot ",
+    "a at b dot ",
+    "[at]",
+    "a[at]b.",
+    "a dot ",
+    "\uff20",
+    "a@b dot ",
 ]
 
 
@@ -362,6 +414,8 @@ LIKELY = st.text(alphabet="0123456789 +-().@:/abcdef\u00a0\u2013\n,x", max_size=
 PIECES = st.sampled_from(
     [
         "jo@x.com",
+        "jo at x dot com",
+        "jo[at]x.org",
         "212-555-0123",
         "+49 30 901820",
         "106.31.73.20",
@@ -393,8 +447,32 @@ def test_spans_are_in_order_apart_and_exact_on_any_text(text):
         end = span.end
     masked, counts = mask(text)
     assert sum(counts.values()) == len(spans)
-    column = MaskPii().open(None)(batch(content=["before", text, "after"]))["content"].to_pylist()
-    assert column == ["before", masked, "after"]
+    out = MaskPii().open(None)(batch(content=["before", text, "after"]))
+    assert out["content"].to_pylist() == ["before", masked, "after"]
+    records = out["pii_spans"].to_pylist()
+    assert (records[0], records[2]) == ([], [])
+    assert remade(text, masked, records[1]) == masked
+
+
+def remade(text: str, masked: str, records: list[dict]) -> str:
+    """The masked text from the original and the records alone, every placeholder where the record puts it."""
+    pieces, at = [], 0
+    for record in records:
+        pieces += [text[at : record["start"]], f"<{record['kind'].upper()}>"]
+        assert masked[record["masked_start"] : record["masked_end"]] == pieces[-1]
+        at = record["end"]
+    return "".join([*pieces, text[at:]])
+
+
+def test_records_say_where_in_which_column_and_never_what():
+    stage = MaskPii(columns=("content", "title"), placeholder="[{kind}]")
+    out = stage.open(None)(batch(content=["Zoë: jo@example.com", "x"], title=["☎ 212-555-0123", "y"]))
+    first, second = out["pii_spans"].to_pylist()
+    assert second == []
+    assert first == [
+        {"column": "content", "kind": "email", "start": 5, "end": 19, "masked_start": 5, "masked_end": 12},
+        {"column": "title", "kind": "phone", "start": 2, "end": 14, "masked_start": 2, "masked_end": 9},
+    ]
 
 
 def test_lone_surrogates_are_no_obstacle():
@@ -415,4 +493,4 @@ def test_precision_and_recall_on_the_synthetic_set():
         pytest.skip(f"measurement data is not here: {path}")
     for kind, (hits, missed, false) in safety.pii_scores(path).items():
         assert false == 0, kind
-        assert hits / (hits + missed) >= (0.8 if kind == "phone" else 0.95), kind
+        assert hits / (hits + missed) >= 0.95, kind
