@@ -11,6 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+_LITTLE: Final = (
+    "a", "an", "the", "of", "to", "in", "on", "at", "by", "for", "with", "from", "as", "is", "are", "was", "were", "be",
+    "been", "has", "have", "had", "it", "its", "his", "her", "their", "that", "this",
+)  # fmt: skip
+_ENDING: Final = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|ly)\b")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
 Corruption = Callable[[str, random.Random], str]
 
@@ -139,6 +144,41 @@ def repeated_lines(text: str, rng: random.Random) -> str:
     return "\n".join(rng.choice(lines) for _ in range(rng.randint(6, 20)))
 
 
+def shuffle_lines(text: str, rng: random.Random) -> str:
+    """Pieces of sentences in any order: columns and boxes of a page read across each other."""
+    words, pieces = text.split(), []
+    at = 0
+    while at < len(words):
+        size = rng.randint(3, 9)
+        pieces.append(" ".join(words[at : at + size]))
+        at += size
+    rng.shuffle(pieces)
+    return rng.choice(["\n", " ", "\n\n"]).join(pieces)
+
+
+def truncated(text: str, rng: random.Random) -> str:
+    """Sentences that stop in the middle, without a sign that they do."""
+    lines = []
+    for sentence in _SENTENCE.split(text):
+        words = sentence.split()
+        lines.append(" ".join(words[: rng.randint(2, max(2, 2 * len(words) // 3))]))
+    return rng.choice(["\n", "\n", " "]).join(lines)
+
+
+def translated(text: str, rng: random.Random) -> str:
+    """As a bad machine translation has it: little words lost, doubled or taken for others, endings and order wrong."""
+    out: list[str] = []
+    for word in text.split():
+        draw = rng.random()
+        if word.lower() in _LITTLE:
+            out += [] if draw < 0.35 else [rng.choice(_LITTLE)] if draw < 0.6 else [word] * (1 + (draw < 0.65))
+        else:
+            out.append(_ENDING.sub("", word) if draw < 0.4 else word)
+        if len(out) > 2 and rng.random() < 0.2:
+            out[-1], out[-2] = out[-2], out[-1]
+    return " ".join(out)
+
+
 def mostly_menu(text: str, rng: random.Random) -> str:
     """A menu or table with a sentence or two between: boilerplate that swallowed some prose."""
     sentences = _SENTENCE.split(text)
@@ -150,6 +190,7 @@ def mostly_menu(text: str, rng: random.Random) -> str:
 
 CORRUPTIONS: Final[tuple[Corruption, ...]] = (
     shuffle_words, drop_words, keyword_list, menu, teasers, table, form, broken_encoding, repeated_lines, mostly_menu,
+    shuffle_lines, truncated, translated,
 )  # fmt: skip
 
 
