@@ -96,6 +96,20 @@ def shared_encoder():
     return _shared[0]
 
 
+def test_torch_computes_the_same_in_batches_of_mixed_lengths(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="precision bf16 needs the extra `train`")
+    pytest.importorskip("transformers", reason="precision bf16 needs the extra `train`")
+    save_tiny_bert(tmp_path / "encoder")
+    exact, halved = (open_encoder(backbone(tmp_path, precision=p), tmp_path).encode(TEXTS) for p in ("fp32", "bf16"))
+    assert ((exact * halved).sum(1) > 0.99).all()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
+def test_without_torch_bf16_says_what_to_install(folder: Path) -> None:
+    with pytest.raises(ModelError, match="torch and transformers"):
+        open_encoder(backbone(folder, precision="bf16"), folder)
+
+
 def test_batches_hold_all_windows_and_few_tokens() -> None:
     lengths = np.array(sorted([512] * 100 + [3] * 50_000 + [40_000], reverse=True), np.int64)
     cuts = batches_by_length(lengths)
