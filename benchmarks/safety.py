@@ -184,9 +184,27 @@ def planted() -> None:
 
 
 def pii() -> None:
+    """Recall and precision by kind on marked texts, then hits on ordinary ones, for the eye to judge."""
+    from stages.pii import find_pii
+
     for kind, (found, missed, false) in pii_scores(SHARED / "pii" / "synthetic_a.jsonl.zst").items():
         recall, precision = found / (found + missed), found / max(found + false, 1)
         print(f"pii: {kind:12} recall {found}/{found + missed} = {recall:.3f}, precision {precision:.3f}")
+    for name, texts in ordinary_texts().items():
+        hits = Counter(span.kind for text in texts for span in find_pii(text))
+        shares = ", ".join(f"{kind} {1000 * count / len(texts):.1f}" for kind, count in sorted(hits.items()))
+        print(f"pii: hits per 1,000 of {len(texts):,} documents of {name}: {shares}")
+
+
+def ordinary_texts() -> dict[str, list[str]]:
+    """Documents in which most digits are no personal data, and English crawl pages, in which many are."""
+    from quality_models.examples.parts import PARTS
+    from quality_models.examples.pieces import documents
+    from quality_models.pages import crawl_pages
+
+    domains = ("techdocs", "code", "medical", "legal")
+    texts = {domain: [text for part in PARTS for text in documents(SHARED, domain, part)] for domain in domains}
+    return texts | {"the crawl": [page.text for page in crawl_pages(SHARED)]}
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ _TRUNK = re.compile(rf"\(?0[1-9]\d{{0,4}}\)?(?:{_GAP}{{1,3}}\d{{2,8}}){{1,5}}")
 _ANNOUNCED = re.compile(rf"\+?\(?\d{{1,15}}\)?(?:{_GAP}{{0,3}}\(?\d{{1,11}}\)?){{0,7}}")
 
 _ANNOUNCEMENT = re.compile(
-    r"(?i)(?:\b(?:answering|messages? to|reach(?:ed)?|text|tel|tele?phon[eo]?s?|téléphone|tél|teléfono|tlf|ph|phones?"
-    r"|fax|telefax|mobiles?|mob|mobil|cell"
+    r"(?i)(?:(?<!/)\b(?:answering|messages? to|reach(?:ed)?|text|tel|tele?phon[eo]?s?|téléphone|tél|teléfono|tlf|ph"
+    r"|phones?|fax|telefax|mobiles?|mob|mobil|cell"
     r"|cellular|handy|call|dial|hotline|helpline|whats ?app|sms|toll[- ]free|landline|pager)\b|\b[tpmf](?=:)"
     r"|[\u260e\u260f\u2706])(?::[ \u00a0]?\n)?"
     r"(?:[^\w\n!?]|\b(?:us|me|him|her|now|today|at|on|is|was|no|nr|num|number|office|home|work|desk|direct|mobile"
@@ -37,7 +37,8 @@ _ANNOUNCEMENT = re.compile(
 _LABEL_BEHIND = re.compile(r"(?i)[ \u00a0]?[-(,]?[ \u00a0]?(?:office|mobile|cell|fax|home|work|direct|landline)\b")
 _OTHER_NUMBER = re.compile(
     r"(?i)(?:\b(?:isbn|issn|doi|orders?|ref|reference|items?|models?|sku|parts?|serial|version|build|id|nos?|nr|art|case"
-    r"|patent|pmid|upc|ean|gtin|vin|lot|pages?|pp?|vols?|ticket|invoice|account|acct|tracking|docket|rs|inr|usd|eur)"
+    r"|patent|pmid|upc|ean|gtin|vin|lot|pages?|pp?|vols?|ticket|invoice|account|acct|tracking|docket|rs|inr|usd|eur"
+    r"|vat(?: gb)?|tva(?: fr)?|siren|siret)"
     r"\b[\s.:#/-]*|10\.\d{4,9}/\S*|[#$\u20ac\u00a3\u00a5])\Z"
 )
 _DATE_OR_TIME = re.compile(

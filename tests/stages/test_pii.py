@@ -182,6 +182,16 @@ def test_weaker_forms_need_an_announcement(number):
         "ISSN 0317-8471",
         "rgb(255, 255, 255)",
         "#00ff00 1234567",
+        "https://theses.example.org/tel-01167309/document",
+        "RCS Paris, TVA FR 09 552 091 795",
+        "numpy 1.26.4.20231120, torch==2.13.0",
+        "doi:10.1000/182.555.0123",
+        "ISBN 978-0-306-40615-7",
+        "std::vector<int> v{2125550123};",
+        "12:34:56:789",
+        "00:1b:44:11:3a:b7",
+        "a[1:2:3]",
+        "commit 2125550123456789abcdef",
     ],
 )
 def test_other_numbers_are_no_personal_data(text):
