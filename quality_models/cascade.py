@@ -23,13 +23,18 @@ Labels = NDArray[np.bool_]
 
 
 class CascadeScorer:
-    """Implements the ``Scorer`` protocol. ``seen`` and ``sent`` count documents, ``saved`` is the share not sent on."""
+    """Implements the ``Scorer`` protocol. ``seen`` and ``sent`` count documents, ``saved`` is the share not sent on.
+
+    ``asked``: of the last texts, those that the second scorer was asked about (``second: true`` of the stage ``score``
+    writes it down for every document).
+    """
 
     def __init__(self, first: Scorer, second: Scorer, card: ModelCard) -> None:
         assert card.band is not None
         self.card, self.first, self.second = card, first, second
         self._band = card.band
         self.seen = self.sent = 0
+        self.asked = np.zeros(0, np.bool_)
 
     @property
     def saved(self) -> float:
@@ -39,7 +44,8 @@ class CascadeScorer:
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One score in 0..1 per text; depends on each text alone where both scorers do."""
         scores = np.array(self.first.score(texts), np.float32)
-        doubtful = np.flatnonzero((scores >= np.float32(self._band.low)) & (scores <= np.float32(self._band.high)))
+        self.asked = (scores >= np.float32(self._band.low)) & (scores <= np.float32(self._band.high))
+        doubtful = np.flatnonzero(self.asked)
         if len(doubtful):
             scores[doubtful] = self.second.score([texts[int(at)] for at in doubtful])
         self.seen += len(texts)

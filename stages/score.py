@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from corpus.errors import StageError
-from corpus.schema import give_verdict, set_column
+from corpus.schema import add_signals, give_verdict, set_column
 from stages.stage import BatchFunction, Resources, Scorer, Stage
 
 PUBLISHED_COLUMNS: Mapping[str, str] = {
@@ -48,6 +48,9 @@ class Score(Stage):
 
     min: float | None = Field(default=None, ge=0, le=1)
     """Reject documents that score below this."""
+
+    second: bool = False
+    """Add the signal ``<column>_second``: 1 where a cascade asked its second scorer, 0 where it was spared."""
 
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """sha256 of the model's card.json; needed for a directory, optional for an installed model."""
@@ -77,8 +80,9 @@ class Score(Stage):
         return f"{self.model}@sha256:{self.sha256}" if self.sha256 else self.model
 
     def adds(self) -> Mapping[str, pa.DataType]:
-        """One float32 column."""
-        return {self.score_column: pa.float32()}
+        """One float32 column, and a signal where ``second`` asks for it."""
+        asked = {f"signals.{self.score_column}_second": pa.int32()} if self.second else {}
+        return {self.score_column: pa.float32(), **asked}
 
     def open(self, resources: Resources) -> BatchFunction:
         """Load the scorer; raises ``ModelError`` when it is absent or not the pinned one."""
@@ -100,6 +104,9 @@ def _score(batch: pa.Table, scorer: Scorer, stage: Score) -> pa.Table:
             fix="a scorer must return one finite value in 0..1 per text",
         )
     batch = set_column(batch, stage.score_column, pa.array(scores, pa.float32()))
+    if stage.second:
+        asked = getattr(scorer, "asked", np.zeros(len(texts), np.bool_))  # only a cascade has a second one to ask
+        batch = add_signals(batch, {f"{stage.score_column}_second": pa.array(asked.astype(np.int32))})
     return give_verdict(batch, _beyond(scores, stage), f"score/{stage.score_column}@1", detail=_details(scores, stage))
 
 

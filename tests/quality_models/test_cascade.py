@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from corpus.errors import ModelError
 from quality_models import installed, load_scorer
 from quality_models.card import Band, ModelCard
 from quality_models.cascade import CascadeScorer, choose_band
+from stages.score import Score
 
 SHIPPED = {info.name: info for info in installed()}
 RNG = np.random.default_rng(4)
@@ -48,6 +50,23 @@ def test_only_the_doubtful_are_sent_on_and_what_is_saved_is_counted() -> None:
     assert (cascade.seen, cascade.sent, second.asked) == (5, 3, 3)
     assert cascade.saved == pytest.approx(0.4)
     assert cascade.score([]).tolist() == []
+
+
+def test_the_stage_writes_down_who_was_sent_on() -> None:
+    first, second = Known({"a": 0.1, "b": 0.5, "": 0.0}), Known({"b": 0.95})
+    cascade = CascadeScorer(first, second, cascade_card(0.3, 0.7))
+
+    class OneModel:
+        def scorer(self, model: str) -> CascadeScorer:
+            return cascade
+
+    batch = pa.table({"content": pa.array(["a", "b", None], pa.large_string()), "outcome": pa.nulls(3, pa.string())})
+    stage = Score(model="own", second=True)
+    done = stage.open(OneModel())(batch)  # type: ignore[arg-type]
+    assert done.column("own_score").to_pylist() == pytest.approx([0.1, 0.95, 0.0])
+    assert [row["own_score_second"] for row in done.column("signals").to_pylist()] == [0, 1, 0]
+    assert set(stage.adds()) == {"own_score", "signals.own_score_second"}
+    assert set(Score(model="own").adds()) == {"own_score"}
 
 
 def sample(count: int = 3000) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
