@@ -1,4 +1,4 @@
-"""Measure the safety stages: lists of millions of domains, personal data, unsafe words, decontamination.
+"""Measure the safety stages: lists of millions of domains, masking speed, unsafe words, decontamination.
 
     python benchmarks/safety.py            # all, on the measurement data beside the checkout where there is some
     python benchmarks/safety.py hosts --domains 10000000
@@ -26,14 +26,6 @@ import numpy as np
 import pyarrow as pa
 
 SHARED = Path(os.environ.get("CORPUS_SHARED_DATA", Path(__file__).resolve().parents[1] / "../shared/data"))
-PII_KINDS = {
-    "EMAIL_ADDRESS": "email",
-    "PHONE_NUMBER": "phone",
-    "IP_ADDRESS": "ip",
-    "CREDIT_CARD": "payment_card",
-    "IBAN_CODE": "iban",
-    "US_SSN": "ssn",
-}
 
 
 class Files:
@@ -60,22 +52,6 @@ def seconds(work: Callable[[], object], rounds: int = 3) -> float:
 def records(path: Path) -> Iterator[dict[str, Any]]:
     with pa.input_stream(str(path), compression="zstd" if path.suffix == ".zst" else "gzip") as stream:
         yield from map(json.loads, io.TextIOWrapper(stream, encoding="utf-8"))
-
-
-def pii_scores(path: Path) -> dict[str, tuple[int, int, int]]:
-    """Kind -> (spans found, spans missed, spans that are none) on texts with marked spans; any overlap is a find."""
-    from stages.pii import KINDS, find_pii
-
-    found, missed, false = Counter[str](), Counter[str](), Counter[str]()
-    for record in records(path):
-        spans = find_pii(record["text"])
-        gold = [(PII_KINDS[s["type"]], s["start"], s["end"]) for s in record["spans"] if s["type"] in PII_KINDS]
-        for kind, start, end in gold:
-            hit = any(span.kind == kind and span.start < end and span.end > start for span in spans)
-            (found if hit else missed)[kind] += 1
-        for span in spans:
-            false[span.kind] += not any(k == span.kind and span.start < e and span.end > s for k, s, e in gold)
-    return {kind: (found[kind], missed[kind], false[kind]) for kind in KINDS}
 
 
 def hosts(count: int) -> None:
@@ -183,42 +159,18 @@ def planted() -> None:
         )
 
 
-def pii() -> None:
-    """Recall and precision by kind on marked texts, then hits on ordinary ones, for the eye to judge."""
-    from stages.pii import find_pii
-
-    for kind, (found, missed, false) in pii_scores(SHARED / "pii" / "synthetic_a.jsonl.zst").items():
-        recall, precision = found / (found + missed), found / max(found + false, 1)
-        print(f"pii: {kind:12} recall {found}/{found + missed} = {recall:.3f}, precision {precision:.3f}")
-    for name, texts in ordinary_texts().items():
-        hits = Counter(span.kind for text in texts for span in find_pii(text))
-        shares = ", ".join(f"{kind} {1000 * count / len(texts):.1f}" for kind, count in sorted(hits.items()))
-        print(f"pii: hits per 1,000 of {len(texts):,} documents of {name}: {shares}")
-
-
-def ordinary_texts() -> dict[str, list[str]]:
-    """Documents in which most digits are no personal data, and English crawl pages, in which many are."""
-    from quality_models.examples.parts import PARTS
-    from quality_models.examples.pieces import documents
-    from quality_models.pages import crawl_pages
-
-    domains = ("techdocs", "code", "medical", "legal")
-    texts = {domain: [text for part in PARTS for text in documents(SHARED, domain, part)] for domain in domains}
-    return texts | {"the crawl": [page.text for page in crawl_pages(SHARED)]}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["all", "hosts", "stages", "pii", "planted"], default="all")
+    parser.add_argument("what", nargs="?", choices=["all", "hosts", "stages", "planted"], default="all")
     parser.add_argument("--domains", type=int, default=10_000_000)
     arguments = parser.parse_args()
-    chosen = ["hosts", "stages", "pii", "planted"] if arguments.what == "all" else [arguments.what]
+    chosen = ["hosts", "stages", "planted"] if arguments.what == "all" else [arguments.what]
     if "hosts" in chosen:
         hosts(arguments.domains)
         os.environ.pop("CORPUS_CACHE", None)
     if not SHARED.is_dir():
         sys.exit(f"the measurement data is not here: {SHARED}")
-    for name, measure in (("stages", stages), ("pii", pii), ("planted", planted)):
+    for name, measure in (("stages", stages), ("planted", planted)):
         if name in chosen:
             measure()
 

@@ -6,9 +6,9 @@ nothing, and the sha256 of the weights. So one pinned sha256, the card's, covers
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quality_models.calibration import Platt
 from quality_models.views import View
@@ -111,6 +111,12 @@ class Band(_Part):
     high: float = Field(ge=0, le=1)
     sent: float = Field(ge=0, le=1)
     rule: str
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"a band reaches from low to high, not from {self.low} to {self.high}")
+        return self
 
 
 class ModelCard(_Part):

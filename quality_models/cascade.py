@@ -8,7 +8,7 @@ on the same side of the bound as the first scorer put it, and one threshold serv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quality_models.card import ModelCard
 from stages.stage import Scorer
 
-GRID = 60  # quantiles of the first scores that are tried as edges of the band
+MOST_EDGES = 1000  # that are tried on each side of the bound
 
 Scores = NDArray[np.float64]
 Labels = NDArray[np.bool_]
@@ -83,24 +83,43 @@ def choose_band(
         raise ValueError("a band needs a target precision or recall")
     if not positive.any() or positive.all():
         raise ValueError("a band needs labelled documents of both classes")
-    below, above = first[first <= bound], first[first >= bound]
-    lows = np.unique(np.append(np.quantile(below, np.linspace(0, 1, GRID)), bound)) if len(below) else np.array([bound])
-    highs = (
-        np.unique(np.append(np.quantile(above, np.linspace(0, 1, GRID)), bound)) if len(above) else np.array([bound])
+    said, later = first > bound, second > bound
+    change = later.astype(np.int64) - said
+    # An edge on a document that the second scorer decides like the first could move inward and change nothing.
+    lows = _edges(first[(change != 0) & ~said], bound)
+    highs = _edges(first[(change != 0) & said], bound)
+    below = _reach(first[~said], change[~said], positive[~said], lows, outward=-1)
+    above = _reach(first[said], change[said], positive[said], highs, outward=1)
+    inside, yes, hits = below[:, :, None] + above[:, None, :]  # the sides do not meet: what they bring adds up
+    yes, hits = yes + said.sum(), hits + (said & positive).sum()
+    precisions = np.where(yes > 0, hits / np.maximum(yes, 1), 1.0)
+    recalls = hits / positive.sum()
+    shortfall = np.maximum((precision or 0.0) - precisions, 0) + np.maximum((recall or 0.0) - recalls, 0)
+    nearest = shortfall == shortfall.min()
+    low, high = np.unravel_index(np.where(nearest, inside, len(first) + 1).argmin(), inside.shape)
+    return Choice(
+        float(lows[low]),
+        float(highs[high]),
+        float(inside[low, high] / len(first)),
+        float(precisions[low, high]),
+        float(recalls[low, high]),
+        met=bool(shortfall.min() == 0),
     )
-    found = [_try(first, second, positive, float(low), float(high), bound) for low in lows for high in highs]
-    wanted = (precision or 0.0, recall or 0.0)
-
-    def shortfall(choice: Choice) -> float:
-        return max(0.0, wanted[0] - choice.precision) + max(0.0, wanted[1] - choice.recall)
-
-    best = min(found, key=lambda choice: (shortfall(choice), choice.sent, choice.high - choice.low))
-    return best._replace(met=shortfall(best) == 0)
 
 
-def _try(first: Scores, second: Scores, positive: Labels, low: float, high: float, bound: float) -> Choice:
-    inside = (first >= low) & (first <= high)
-    said = np.where(inside, second, first) > bound
-    hits = int((said & positive).sum())
-    precision = hits / said.sum() if said.any() else 1.0
-    return Choice(low, high, float(inside.mean()), float(precision), hits / int(positive.sum()), met=False)
+def _edges(scores: Scores, bound: float) -> Scores:
+    """Distinct scores, thinned evenly where there are very many, and the bound itself: no band on this side."""
+    found = np.unique(scores)
+    kept = np.linspace(0, len(found) - 1, min(len(found), MOST_EDGES)).round().astype(np.intp)
+    return np.append(found[kept], bound)
+
+
+def _reach(
+    first: Scores, change: NDArray[np.int64], positive: Labels, edges: Scores, *, outward: Literal[-1, 1]
+) -> NDArray[np.int64]:
+    """Documents of one side between the bound and each edge, and what the second scorer adds to the yes and hits."""
+    order = np.argsort(outward * first, kind="stable")
+    rows = np.stack([np.ones_like(change), change, change * positive])[:, order]
+    totals = np.concatenate([np.zeros((3, 1), np.int64), rows.cumsum(axis=1)], axis=1)
+    found: NDArray[np.int64] = totals[:, np.searchsorted(outward * first[order], outward * edges, side="right")]
+    return found

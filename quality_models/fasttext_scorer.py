@@ -6,6 +6,7 @@ alone: the same text has the same score in any batch, in any order, in any proce
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -63,15 +64,21 @@ class FastTextScorer:
         )
 
 
-def load_classifier(weights: Path) -> Classifier:
-    """Load a fastText file that has been verified already: fastText itself may crash on a damaged one."""
+def load_classifier(data: bytes, where: Path) -> Classifier:
+    """Load the bytes of a fastText file that have been verified already: fastText itself may crash on a damaged one.
+
+    fastText reads files only: it gets a copy that no one else can write, not the file that was verified a while ago.
+    """
     import fasttext
 
-    try:
-        # The wrapper's own predict() fails on numpy 2 for a single text; the module under it does not.
-        classifier: Classifier = fasttext.FastText._FastText(str(weights)).f
-    except ValueError as error:
-        raise ModelError(
-            f"fastText cannot read the model: {error}", where=str(weights), fix="train or install the model again"
-        ) from error
+    with tempfile.NamedTemporaryFile(suffix=".ftz") as copy:
+        copy.write(data)
+        copy.flush()
+        try:
+            # The wrapper's own predict() fails on numpy 2 for a single text; the module under it does not.
+            classifier: Classifier = fasttext.FastText._FastText(copy.name).f
+        except ValueError as error:
+            raise ModelError(
+                f"fastText cannot read the model: {error}", where=str(where), fix="train or install the model again"
+            ) from error
     return classifier

@@ -86,8 +86,7 @@ def open_scorer(card: ModelCard, directory: Path, *, models_dir: Path | None = N
         return _open_cascade(card, directory, models_dir)
     data = b""
     if card.weights is not None and card.weights_sha256 is not None:
-        weights = directory / card.weights
-        data = read_pinned_file(weights, card.weights_sha256)
+        data = read_pinned_file(directory / card.weights, card.weights_sha256)
     if card.tier == "transformer":
         from quality_models.transformer.scorer import load_transformer
 
@@ -100,7 +99,7 @@ def open_scorer(card: ModelCard, directory: Path, *, models_dir: Path | None = N
             where=str(directory),
             fix="train it again with this version of quality_models",
         )
-    return FastTextScorer(load_classifier(weights), card)
+    return FastTextScorer(load_classifier(data, directory), card)
 
 
 def _open_cascade(card: ModelCard, directory: Path, models_dir: Path | None) -> CardScorer:

@@ -101,7 +101,7 @@ def _fit_fasttext(recipe: ClassifierRecipe, examples: Parts, weights: Path) -> F
         lines = Path(folder) / "lines.txt"
         lines.write_bytes(_training_lines(examples["train"], recipe))
         fit(lines, weights, recipe.fasttext)
-    classifier = load_classifier(weights)
+    classifier = load_classifier(weights.read_bytes(), weights)
     card = _card(recipe, weights, examples)
     scorer = FastTextScorer(classifier, card)
     view = VIEWS[card.view]

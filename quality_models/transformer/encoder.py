@@ -7,6 +7,7 @@ score may differ in the third decimal from batch to batch, so a run that must be
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from corpus.errors import ModelError
 from quality_models.card import Backbone
-from quality_models.transformer.graph import build_graph
+from quality_models.transformer.graph import Output, build_graph
 from quality_models.transformer.weights import (
     CONFIG,
     TOKENIZER,
@@ -44,17 +45,14 @@ def open_encoder(backbone: Backbone, beside: Path) -> Encoder:
     files = read_pinned(folder, backbone.files)
     tokenizer = _tokenizer(files[TOKENIZER], backbone.tokens, str(folder / TOKENIZER))
     if backbone.precision == "bf16":
-        return TorchEncoder(folder, tokenizer, backbone)
+        torch_model = load_torch_model(files[CONFIG], files[WEIGHTS], backbone.output, str(folder))
+        _check_limits(torch_model.config, tokenizer, backbone.tokens, str(folder))
+        return _tried(TorchEncoder(torch_model, tokenizer, backbone.output), backbone.tokens, str(folder))
     config = parse_config(files[CONFIG], str(folder / CONFIG))
-    if backbone.tokens > config.max_position_embeddings:
-        raise ModelError(
-            f"the encoder reads {config.max_position_embeddings} tokens, not {backbone.tokens}",
-            where=str(folder),
-            fix="set a smaller number of tokens",
-        )
+    _check_limits(config, tokenizer, backbone.tokens, str(folder))
     tensors = parse_tensors(files[WEIGHTS], str(folder / WEIGHTS))
     graph = build_graph(config, tensors, precision=backbone.precision, output=backbone.output)
-    return OnnxEncoder(graph, tokenizer)
+    return _tried(OnnxEncoder(graph, tokenizer), backbone.tokens, str(folder))
 
 
 def _tokenizer(data: bytes, tokens: int, where: str) -> Any:
@@ -62,11 +60,44 @@ def _tokenizer(data: bytes, tokens: int, where: str) -> Any:
 
     try:
         tokenizer = Tokenizer.from_buffer(data)
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(tokens)
+        marks = tokenizer.encode("").ids
+        tokenizer.encode("\ufffd qzxj")  # fails where unknown words have no token
     except Exception as error:  # the binding raises bare Exception
         raise ModelError(f"the tokenizer cannot be read: {error}", where=where, fix="install the model again") from None
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(tokens)
+    if not marks:  # a text of which nothing is left would have no token at all
+        raise ModelError(
+            "the tokenizer adds no tokens of its own", where=where, fix="save it with [CLS] and [SEP] around every text"
+        )
     return tokenizer
+
+
+def _check_limits(config: Any, tokenizer: Any, tokens: int, where: str) -> None:
+    """Positions and words beyond an embedding would be an error of the machine, on a GPU one it does not survive."""
+    places = getattr(config, "max_position_embeddings", tokens)
+    if tokens > places:
+        raise ModelError(
+            f"the encoder reads {places} tokens, not {tokens}", where=where, fix="set a smaller number of tokens"
+        )
+    last = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if last >= config.vocab_size:
+        raise ModelError(
+            f"the tokenizer has a token {last}, the encoder only {config.vocab_size} words",
+            where=where,
+            fix="take both files from the same model",
+        )
+
+
+def _tried(encoder: Encoder, tokens: int, where: str) -> Encoder:
+    """The encoder, if it turns a text of full length into numbers."""
+    try:
+        row = encoder.encode(["a " * tokens])
+    except Exception as error:  # whatever a runtime raises about a model that does not hold together
+        raise ModelError(f"the encoder does not run: {error}", where=where, fix="use another model") from error
+    if not np.isfinite(row).all():
+        raise ModelError("the encoder gives values that are no numbers", where=where, fix="use another model")
+    return encoder
 
 
 def _encodable(text: str) -> str:
@@ -96,24 +127,13 @@ class OnnxEncoder:
 
 
 class TorchEncoder:
-    """Runs any local Hugging Face directory with torch, in bfloat16, on a GPU where there is one."""
+    """Runs a model of ``load_torch_model`` on a GPU where there is one."""
 
-    def __init__(self, folder: Path, tokenizer: Any, backbone: Backbone) -> None:
-        try:
-            import torch
-            import transformers
-        except ImportError as error:
-            raise ModelError(
-                f"precision bf16 needs torch and transformers: {error}",
-                where=str(folder),
-                fix="pip install 'corpus-pipeline[train]', or set precision: int8",
-            ) from None
-        kind = transformers.AutoModel if backbone.output == "mean" else transformers.AutoModelForSequenceClassification
-        self._torch, self._tokenizer, self._output = torch, tokenizer, backbone.output
+    def __init__(self, model: Any, tokenizer: Any, output: Output) -> None:
+        import torch
+
+        self._torch, self._tokenizer, self._output = torch, tokenizer, output
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = kind.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.bfloat16
-        )
         self._model = model.to(self._device).eval()
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
@@ -145,6 +165,42 @@ class TorchEncoder:
                 values = torch.nn.functional.normalize(mean, dim=-1)
         array: Embeddings = values.cpu().numpy()
         return array
+
+
+def load_torch_model(config: bytes, weights: bytes, output: Output, where: str) -> Any:
+    """A model of any architecture that transformers knows, in bfloat16, from the bytes of its two files.
+
+    From bytes and not from the folder: transformers would read the files once more, after their sha256 was compared,
+    and others beside them that nobody pinned. It also fills weights that are missing with chance: that is an error
+    here. Raises ``ModelError``.
+    """
+    try:
+        import torch
+        import transformers
+        from safetensors.torch import load
+    except ImportError as error:
+        raise ModelError(
+            f"precision bf16 needs torch and transformers: {error}",
+            where=where,
+            fix="pip install 'corpus-pipeline[train]', or set precision: int8",
+        ) from None
+    auto = transformers.AutoModel if output == "mean" else transformers.AutoModelForSequenceClassification
+    try:
+        settings = transformers.AutoConfig.for_model(**json.loads(config))
+        with torch.device("meta"):  # only to learn the class: no memory is taken
+            kind = type(auto.from_config(settings, trust_remote_code=False))
+        model, report = kind.from_pretrained(
+            None, config=settings, state_dict=load(weights), dtype=torch.bfloat16, output_loading_info=True
+        )
+    except Exception as error:  # both libraries raise whatever they meet
+        raise ModelError(
+            f"transformers cannot load the model: {error}", where=where, fix="use another model"
+        ) from error
+    # The pooler stands above the hidden states whose mean is taken: many encoders are saved without it.
+    missing = sorted(name for name in report["missing_keys"] if output != "mean" or "pooler" not in name)
+    if missing:
+        raise ModelError(f"tensor {missing[0]} is missing", where=where, fix="use another model")
+    return model
 
 
 def batches_by_length(lengths: NDArray[np.int64]) -> list[slice]:

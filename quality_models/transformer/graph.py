@@ -130,7 +130,7 @@ def _encode(graph: _Graph, config: BertConfig) -> str:
     size, eps = config.hidden_size, config.layer_norm_eps
     words = graph.tensor("embeddings.word_embeddings.weight", config.vocab_size, size)
     places = graph.tensor("embeddings.position_embeddings.weight", config.max_position_embeddings, size)
-    kinds = graph.tensor("embeddings.token_type_embeddings.weight", 2, size)
+    kinds = graph.tensor("embeddings.token_type_embeddings.weight", config.type_vocab_size, size)
     length = graph.add("Gather", [graph.add("Shape", ["ids"]), graph.constant(np.array([1], np.int64))])
     start = graph.constant(np.array([0], np.int64))
     place = graph.add("Slice", [graph.constant(places + kinds[0]), start, length])

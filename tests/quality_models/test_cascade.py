@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from corpus.errors import ModelError
@@ -87,6 +90,8 @@ def test_the_band_reaches_the_target_with_the_fewest_documents() -> None:
     assert choice.recall >= target
     assert choice.low <= 0.5 <= choice.high
     assert 0 < choice.sent < 0.8
+    inner = first[(first > choice.low) & (first <= 0.5)].min()
+    assert outcome(first, second, positive, inner, choice.high)[2] < target  # one document fewer, and it is missed
     harder = choose_band(first, second, positive, bound=0.5, recall=float(best) - 0.001)
     assert harder.sent > choice.sent
 
@@ -102,6 +107,40 @@ def test_a_target_that_nothing_reaches_is_said_so() -> None:
         choose_band(first, second, positive, bound=0.5)
     with pytest.raises(ValueError, match="both classes"):
         choose_band(first, second, np.ones(3000, np.bool_), bound=0.5, recall=0.5)
+
+
+def outcome(
+    first: NDArray[np.float64], second: NDArray[np.float64], positive: NDArray[np.bool_], low: float, high: float
+) -> tuple[float, float, float]:
+    """Share sent on, precision and recall of a band around 0.5."""
+    inside = (first >= low) & (first <= high)
+    said = np.where(inside, second, first) > 0.5
+    hits = (said & positive).sum()
+    return inside.mean(), hits / said.sum() if said.any() else 1.0, hits / positive.sum()
+
+
+tenths = st.integers(0, 10).map(lambda number: number / 10)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(tenths, tenths, st.booleans()), min_size=2, max_size=12), tenths, tenths)
+def test_no_band_is_narrower_and_reaches_the_targets(
+    rows: list[tuple[float, float, bool]], precision: float, recall: float
+) -> None:
+    first, second = (np.array([row[at] for row in rows]) for at in (0, 1))
+    positive = np.array([row[2] for row in rows])
+    assume(positive.any() and not positive.all())
+    choice = choose_band(first, second, positive, bound=0.5, precision=precision, recall=recall)
+    assert (choice.sent, choice.precision, choice.recall) == outcome(first, second, positive, choice.low, choice.high)
+    all_bands = [
+        outcome(first, second, positive, low, high)
+        for low in {*first[first <= 0.5], 0.5}
+        for high in {*first[first >= 0.5], 0.5}
+    ]
+    good = [sent for sent, found, caught in all_bands if found >= precision and caught >= recall]
+    assert choice.met == bool(good)
+    if good:
+        assert choice.sent == min(good)
 
 
 def write(folder: Path, card: ModelCard) -> str:
@@ -131,3 +170,14 @@ def test_a_cascade_of_installed_models_loads_by_reference(tmp_path: Path) -> Non
 def test_cascades_that_make_no_sense_are_refused(tmp_path: Path, first: str, second: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         load_scorer(write(tmp_path / "own", cascade_card(0.2, 0.6, first=first, second=second)))
+
+
+def test_a_band_that_is_upside_down_is_refused(tmp_path: Path) -> None:
+    card = cascade_card(0.2, 0.6, first=pin("toxicity"), second=pin("adult"))
+    assert card.band is not None
+    data = card.model_dump(mode="json")
+    data["band"]["low"] = 0.7
+    (tmp_path / "card.json").write_text(json.dumps(data))
+    digest = hashlib.sha256((tmp_path / "card.json").read_bytes()).hexdigest()
+    with pytest.raises(ModelError, match=r"not from 0\.7 to 0\.6"):
+        load_scorer(f"{tmp_path}@sha256:{digest}")

