@@ -19,11 +19,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from corpus.errors import ManifestError
+from corpus.settings import Settings
 from pipeline.yaml_source import Document, read_yaml
 from stages.catalogue import STAGE_KINDS, AnyStage
 from stages.read import SourceConfig
 from stages.read.units import refuse_secrets, refuse_userinfo
-from stages.stage import Settings
 
 MIB = 1 << 20
 

@@ -29,8 +29,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from corpus.errors import ManifestError, StageError
 from corpus.schema import give_verdict, signal
+from corpus.settings import Settings
 from stages.signals.definitions import SIGNALS
-from stages.stage import BatchFunction, Resources, Settings, Stage
+from stages.stage import BatchFunction, Resources, Stage
 
 Values = Mapping[str, NDArray[np.int32] | NDArray[np.float32]]
 

@@ -21,7 +21,8 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from corpus.settings import Settings
 
 BatchFunction = Callable[[pa.Table], pa.Table]
 
@@ -40,12 +41,6 @@ class Resources(Protocol):
 
     def local_path(self, location: str) -> Path:
         """A local path for a file that the manifest names (remote ones are fetched once per node)."""
-
-
-class Settings(BaseModel):
-    """Frozen configuration: unknown keys are errors, the docstring under a field is its help text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Stage(Settings):

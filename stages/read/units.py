@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from corpus.errors import SourceError
-from stages.stage import Settings
+from corpus.settings import Settings
 
 from .listing import expand
 from .sniff import GRAMMARS, Compression, Format, Kind, sniff
