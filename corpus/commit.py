@@ -4,6 +4,7 @@
     <root>/documents/*.parquet          what is kept           \\
     <root>/rejected/*.parquet           the rest, with reason   } linked from .work when the run commits
     <root>/quarantine/*.parquet         raw bytes of the sick  /
+    <root>/queries/, <root>/rounds/     of a harvest: what was asked, and how it came about
     <root>/manifests/<digest>.json      one version of the corpus: every file with sha256, rows, bytes; the ledger
     <root>/CURRENT                      the digest of the version in force; replaced atomically
 
@@ -29,10 +30,11 @@ from corpus.failpoints import failpoint
 from corpus.ledger import Ledger
 from corpus.storage import FileEntry, Store, fetch, publish_bytes
 
-PUBLISHED = ("documents", "rejected", "quarantine")
+PUBLISHED = ("documents", "rejected", "quarantine", "queries", "rounds")
 CURRENT = "CURRENT"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_SHARD = re.compile(r"(?:documents|rejected|quarantine)/part-\d{5,}-[0-9a-f]{8}\.parquet")
+_FOLDERS = "|".join(PUBLISHED)
+_SHARD = re.compile(rf"(?:{_FOLDERS})/part-\d{{5,}}-[0-9a-f]{{8}}\.parquet")
 
 
 class TaskRecord(BaseModel):

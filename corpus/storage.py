@@ -266,6 +266,32 @@ def fetch(store: Store, entry: FileEntry) -> Iterator[IO[bytes]]:
         yield file
 
 
+def cache_folder() -> Path:
+    """Where copies and compiled lists are kept: ``$CORPUS_CACHE``, else in the cache folder of the user."""
+    named = os.environ.get("CORPUS_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(named) if named else base / "corpus-pipeline"
+
+
+def local_copy(store: Store, entry: FileEntry) -> Path:
+    """A local path of a recorded file, to map into memory: the file itself, or a checked copy of a remote one.
+
+    Copies are kept in ``cache_folder``, named by their sha256.
+    """
+    if isinstance(store, LocalStore):
+        with fetch(store, entry):
+            return Path(store.root) / checked_name(entry.name)
+    folder = cache_folder() / "files"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / entry.sha256
+    if path.is_file() and path.stat().st_size == entry.bytes and sha256_of(path) == entry.sha256:
+        return path
+    with fetch(store, entry) as remote, tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
+        shutil.copyfileobj(remote, copy, CHUNK)
+    Path(copy.name).replace(path)
+    return path
+
+
 def _determinism_alarm(name: str) -> StorageError:
     return StorageError(
         f"{name} exists with different content: the same work gave two results",

@@ -84,7 +84,7 @@ def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = 
     from stages.read import plan_units
 
     loaded = load_manifest(manifest, overrides)
-    check_columns(loaded.stages)
+    check_columns(loaded)
     open_chain([stage for stage in loaded.stages if stage.scope == "batch"])  # lists and models are there and sound
     plan = make_plan(loaded, plan_units(loaded.source))
     phases = [(segment.phase, [stage.kind for stage in segment.stages]) for segment in plan.segments]

@@ -160,7 +160,7 @@ def find_components(payload: ComponentPayload, context: Context) -> Result:
     """Task: connected components of all candidate edges; one row group per unit that takes part."""
     found = candidate_components(_edge_tables(payload.edges, context.store))
     path = context.staging / "components.parquet"
-    units = _write_by_unit(path, found)
+    units = write_by_unit(path, found)
     return Result(
         files={"components": Written(path, found.num_rows)}, facts={"units": units, "documents": found.num_rows}
     )
@@ -172,7 +172,7 @@ def _edge_tables(entries: Sequence[FileEntry], store: Store) -> Iterator[pa.Tabl
             yield from read_batches(file, rows=1 << 20)
 
 
-def _write_by_unit(path: Any, table: pa.Table) -> dict[str, int]:
+def write_by_unit(path: Any, table: pa.Table) -> dict[str, int]:
     """Write a table with a ``doc`` column sorted by document, one row group per unit; returns unit -> row group."""
     docs = table.column("doc").to_numpy()
     order = np.argsort(docs, kind="stable")
@@ -205,5 +205,5 @@ def verify_partition(payload: VerifyPayload, context: Context) -> Result:
     tables = [read_partition(context.store, entry, payload.partition) for entry in payload.routed]
     verdicts = verify(pa.concat_tables(tables).combine_chunks(), payload.config)
     path = context.staging / "verdicts.parquet"
-    units = _write_by_unit(path, verdicts)
+    units = write_by_unit(path, verdicts)
     return Result(files={"verdicts": Written(path, verdicts.num_rows)}, facts={"units": units})

@@ -21,6 +21,7 @@ from ruamel.yaml.error import YAMLError
 from corpus.errors import ManifestError
 from corpus.settings import Settings
 from pipeline.yaml_source import Document, read_yaml
+from retrieval.config import Harvest
 from stages.catalogue import STAGE_KINDS, AnyStage
 from stages.read import SourceConfig
 from stages.read.units import refuse_secrets, refuse_userinfo
@@ -79,6 +80,8 @@ class Manifest(Settings):
     """Where it goes."""
     executor: ExecutorConfig = ExecutorConfig()
     """Who does it."""
+    harvest: Harvest | None = None
+    """Take only what treats the subjects of some seeds (Query of CC). The source is a finished corpus then."""
     stages: tuple[AnyStage, ...] = ()
     """What is done to every document, in this order."""
 

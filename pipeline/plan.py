@@ -24,6 +24,7 @@ from pipeline.chain import stage_names
 from pipeline.manifest import Manifest
 from pipeline.segment import Schemas
 from pipeline.task import task_key
+from retrieval.documents import COLUMNS
 from stages.catalogue import STAGE_KINDS
 from stages.dedup import Dedup
 from stages.rank_cut import RankCut
@@ -97,12 +98,13 @@ def make_plan(manifest: Manifest, units: Sequence[Unit]) -> Plan:
     _check_text(manifest.stages, units)
     code = code_identity()
     inputs = [[unit.path, unit.start, unit.end, unit.fingerprint] for unit in units]
-    identity = task_key(code, manifest.name, stage_identities(manifest.stages), inputs)
+    harvest = manifest.harvest.model_dump(mode="json") if manifest.harvest else None
+    identity = task_key(code, manifest.name, stage_identities(manifest.stages), inputs, harvest)
     return Plan(
         manifest=manifest,
         units=tuple(units),
         segments=segments_of(manifest.stages),
-        schemas=schemas_of(manifest.stages),
+        schemas=schemas_of(manifest.stages, columns_ahead(manifest)),
         code=code,
         run_id=f"{manifest.name}-{identity[:12]}",
     )
@@ -125,6 +127,11 @@ def _check_text(stages: Sequence[Stage], units: Sequence[Unit]) -> None:
     raise ManifestError("web pages need the stage 'extract'", where=page.path, fix="add `- kind: extract`")
 
 
+def columns_ahead(manifest: Manifest) -> Mapping[str, pa.DataType]:
+    """Columns that documents have before the first stage: those of a harvest."""
+    return COLUMNS if manifest.harvest else {}
+
+
 def segments_of(stages: Sequence[Stage]) -> tuple[Segment, ...]:
     """Cut the stage list at its barriers."""
     segments: list[Segment] = []
@@ -138,9 +145,10 @@ def segments_of(stages: Sequence[Stage]) -> tuple[Segment, ...]:
     return (*segments, Segment(phase, tuple(current), None))
 
 
-def check_columns(stages: Sequence[Stage]) -> None:
+def check_columns(manifest: Manifest) -> None:
     """Prove that every stage finds its columns. Raises ``ManifestError`` naming the stage that would provide them."""
-    have = set(TRAVEL.names)
+    stages = manifest.stages
+    have = {*TRAVEL.names, *columns_ahead(manifest)}
     seen: set[str] = set()
     for name, stage in stage_names(stages):
         missing = sorted(stage.needs() - have)
@@ -162,9 +170,9 @@ def _provider_hint(missing: Sequence[str], stages: Sequence[Stage]) -> str:
     return f"add the stage that computes it; kinds are {', '.join(STAGE_KINDS)}"
 
 
-def schemas_of(stages: Sequence[Stage]) -> Schemas:
-    """The columns of living, rejected and quarantined rows, for the whole run."""
-    added: dict[str, pa.DataType] = {}
+def schemas_of(stages: Sequence[Stage], ahead: Mapping[str, pa.DataType]) -> Schemas:
+    """The columns of living, rejected and quarantined rows, for the whole run; ``ahead`` are there before any stage."""
+    added = dict(ahead)
     for stage in stages:
         added.update(stage.adds())
     fixed = [pa.field(name, kind) for name, kind in WANJUAN_FIELDS]

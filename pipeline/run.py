@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from corpus.storage import FileEntry, LocalStore
 from pipeline.barriers import RankVerdicts, Verdicts
 from pipeline.dedup_phases import deduplicate
 from pipeline.executors import make_executor
+from pipeline.harvest import harvest
 from pipeline.manifest import Manifest
 from pipeline.plan import Plan, Segment, check_columns, make_plan, stage_identities
 from pipeline.publish import shard_tasks
@@ -65,7 +66,7 @@ class RunResult:
 def run(manifest: Manifest, watcher: Watcher) -> RunResult:
     """Run a validated manifest to the end. Raises ``CorpusError`` with what to do about it."""
     began = time.perf_counter()
-    check_columns(manifest.stages)
+    check_columns(manifest)
     place = Place(manifest.output.path, manifest.output.storage_options)
     with _only_driver(place):
         plan = make_plan(manifest, plan_units(manifest.source))
@@ -79,7 +80,8 @@ def run(manifest: Manifest, watcher: Watcher) -> RunResult:
                 max_quarantined_share=manifest.executor.max_quarantined_share,
             )
             watcher.run_started(plan, executor.describe())
-            segments = _map_phases(plan, scheduler)
+            harvested = harvest(manifest.harvest, plan, scheduler) if manifest.harvest else None
+            segments = _map_phases(plan, scheduler, harvested.verdicts if harvested else None)
             output = manifest.output
             tasks = shard_tasks(
                 segments,
@@ -89,7 +91,7 @@ def run(manifest: Manifest, watcher: Watcher) -> RunResult:
                 code=plan.code,
             )
             shards = scheduler.run_phase("publish", tasks)
-        corpus, links = _corpus(plan, segments, shards)
+        corpus, links = _corpus(plan, segments, shards, harvested.tables if harvested else {})
         store = place.open()
         digest = publish_corpus(store, corpus, links)
         seconds = time.perf_counter() - began
@@ -97,10 +99,13 @@ def run(manifest: Manifest, watcher: Watcher) -> RunResult:
     return RunResult(plan.run_id, store.root, digest, seconds, corpus.ledger, corpus)
 
 
-def _map_phases(plan: Plan, scheduler: Scheduler) -> list[list[TaskRecord]]:
-    """Run every segment and the barriers between them; returns the records of each segment, by unit."""
+def _map_phases(plan: Plan, scheduler: Scheduler, ahead: Sequence[Verdicts] | None) -> list[list[TaskRecord]]:
+    """Run every segment and the barriers between them; returns the records of each segment, by unit.
+
+    ``ahead``: verdicts about the documents of each unit before any stage has seen them.
+    """
     done: list[list[TaskRecord]] = []
-    verdicts: Sequence[Verdicts | None] = [None] * len(plan.units)
+    verdicts: Sequence[Verdicts | None] = ahead or [None] * len(plan.units)
     for segment in plan.segments:
         previous = done[-1] if done else None
         records = scheduler.run_phase(segment.phase, _segment_tasks(plan, segment, previous, verdicts))
@@ -125,22 +130,27 @@ def _segment_tasks(
         [str(schema) for schema in (plan.schemas.live, plan.schemas.rejected)],
     ]
     for number, unit in enumerate(plan.units):
+        told = verdicts[number]
         if previous is None:
             payload = SegmentPayload(
-                segment.stages, plan.schemas, source=plan.manifest.source, unit=unit, barrier=sketcher
+                segment.stages,
+                plan.schemas,
+                source=plan.manifest.source,
+                unit=unit,
+                verdicts=told,
+                barrier=sketcher,
             )
             label = f"{Path(unit.path).name}[{unit.start}:{unit.end}]"
-            inputs: object = [_unit_identity(unit), _reading(plan.manifest)]
+            inputs: object = [_unit_identity(unit), _reading(plan.manifest), told.identity() if told else None]
         else:
             payload = SegmentPayload(
                 segment.stages,
                 plan.schemas,
                 rows=previous[number].file("live"),
-                verdicts=verdicts[number],
+                verdicts=told,
                 barrier=sketcher,
             )
             label = previous[number].label
-            told = verdicts[number]
             # two units may keep the same rows (none, say): where they come from keeps their records apart
             origin = [unit.path, unit.start, unit.end]
             inputs = [origin, previous[number].file("live").sha256, told.identity() if told else None]
@@ -158,11 +168,18 @@ def _reading(manifest: Manifest) -> dict[str, object]:
 
 
 def _corpus(
-    plan: Plan, segments: Sequence[Sequence[TaskRecord]], shards: Sequence[TaskRecord]
+    plan: Plan,
+    segments: Sequence[Sequence[TaskRecord]],
+    shards: Sequence[TaskRecord],
+    tables: Mapping[str, FileEntry],
 ) -> tuple[CorpusManifest, dict[str, str]]:
     """The manifest of what is about to be published, its ledger closed, and which work file each name comes from."""
     files: dict[str, list[FileEntry]] = {"documents": [], "rejected": [], "quarantine": []}
     links: dict[str, str] = {}
+    for kind, entry in tables.items():
+        name = f"{kind}/part-00000-{entry.sha256[:8]}.parquet"
+        files[kind] = [entry.model_copy(update={"name": name})]
+        links[name] = entry.name
     ledger = Ledger(read=total_ledger(segments[0]).read)
     for record in shards:
         (kind, entry), number = next(iter(record.files.items())), len(files[next(iter(record.files))])

@@ -83,18 +83,22 @@ def _describe(payload: SegmentPayload) -> str:
 
 
 def _batches(payload: SegmentPayload, store: Store) -> Iterator[pa.Table]:
+    at = 0
+    opened = payload.verdicts.open(store) if payload.verdicts else None
+    for batch in _read(payload, store):
+        yield opened(batch, at) if opened else batch
+        at += batch.num_rows
+
+
+def _read(payload: SegmentPayload, store: Store) -> Iterator[pa.Table]:
     if payload.unit is not None:
         assert payload.source is not None
         yield from read_unit(payload.unit, payload.source, batch_rows=BATCH_ROWS)
         return
     assert payload.rows is not None
-    at = 0
-    opened = payload.verdicts.open(store) if payload.verdicts else None
     with fetch(store, payload.rows) as file:
         for batch in read_batches(file, rows=BATCH_ROWS):
-            whole = _with_verdict_columns(batch)
-            yield opened(whole, at) if opened else whole
-            at += batch.num_rows
+            yield _with_verdict_columns(batch)
 
 
 def _with_verdict_columns(batch: pa.Table) -> pa.Table:

@@ -34,7 +34,7 @@ def read_items(path: Path, *, fields: Sequence[str], id_field: str) -> Iterator[
                 if line.strip():
                     yield Item(f"line {number}", (line.strip(),))
             return
-        for number, record in enumerate(_records(path, suffixes), 1):
+        for number, record in enumerate(read_records(path), 1):
             texts = tuple(text for text in (_text(record.get(field)) for field in fields) if text)
             known += bool(texts)
             yield Item(str(record.get(id_field) or f"record {number}"), texts)
@@ -47,8 +47,9 @@ def read_items(path: Path, *, fields: Sequence[str], id_field: str) -> Iterator[
         raise StageError("no record of a benchmark has any of the fields to compare", where=str(path), fix=fix)
 
 
-def _records(path: Path, suffixes: list[str]) -> Iterator[dict[str, Any]]:
-    if ".parquet" in suffixes:
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Records of a JSON lines or Parquet file, in order. Raises ``StageError``, ``OSError`` or ``ValueError``."""
+    if ".parquet" in [suffix.lower() for suffix in path.suffixes]:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(path) as file:

@@ -29,6 +29,7 @@ from typing import IO, cast
 import numpy as np
 
 from corpus.errors import CorpusError, StageError
+from corpus.storage import cache_folder
 from stages.host_kernel import SLOW, Hashes, find_host
 from stages.list_kernel import entry_hash, hash_lines
 
@@ -60,13 +61,6 @@ def read_entries(path: Path) -> frozenset[str]:
     text = b"".join(_blocks(ListFile(path=path))).decode("utf-8", "replace")
     lines = (line.strip().lower() for line in text.splitlines())
     return frozenset(line for line in lines if line and not line.startswith("#"))
-
-
-def cache_folder() -> Path:
-    """Where compiled lists are kept: ``$CORPUS_CACHE``, else ``corpus-pipeline`` in the user's cache folder."""
-    named = os.environ.get("CORPUS_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(named) if named else base / "corpus-pipeline"
 
 
 def load_hashes(lists: Sequence[ListFile], *, paths: bool = False, folder: Path | None = None) -> Hashes:

@@ -38,7 +38,7 @@ def mix(h: np.uint64) -> np.uint64:
 
 
 @njit(cache=True)
-def _sign(data: Bytes, at: int, end: int) -> tuple[int, int, bool]:
+def sign(data: Bytes, at: int, end: int) -> tuple[int, int, bool]:
     """``(folded code, bytes, alone)`` of the character at ``at``: code 0 separates words, ``alone`` is a word."""
     byte = int(np.int64(data[at]))
     if byte < 128:
@@ -70,7 +70,7 @@ def next_word(data: Bytes, at: int, end: int) -> tuple[np.uint64, int]:
     h = _BASIS
     inside = False
     while at < end:
-        code, size, alone = _sign(data, at, end)
+        code, size, alone = sign(data, at, end)
         if code == 0:
             at += size
             if inside:

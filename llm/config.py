@@ -1,0 +1,90 @@
+"""Which language model is asked, where it runs, and how it is sampled."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from corpus.settings import Settings
+
+
+class Sampling(Settings):
+    """How an answer is drawn."""
+
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    """0: always the likeliest word."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Draw from the likeliest words that make up this share."""
+    max_tokens: int = Field(default=512, ge=1, le=1 << 20)
+    """Length of an answer at most."""
+    seed: int = Field(default=0, ge=0)
+    """Same model, same server, same seed: same answer, as far as the server keeps that promise."""
+    stop: tuple[str, ...] = ()
+    """The answer ends before any of these."""
+
+
+class Endpoint(Settings):
+    """A server with an OpenAI-compatible face."""
+
+    urls: tuple[str, ...] = Field(min_length=1)
+    """Base addresses, such as http://127.0.0.1:8000/v1; requests are spread over several."""
+    model: str = Field(min_length=1)
+    """Name under which the server knows the model."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable that holds the key. The key itself is never written anywhere."""
+    face: Literal["chat", "completion"] = "chat"
+    """`chat` for instruction-tuned models, `completion` for base models."""
+    concurrency: int = Field(default=16, ge=1, le=4096)
+    """Requests at a time."""
+    timeout_s: float = Field(default=120, gt=0)
+    """Seconds that an answer may take."""
+    attempts: int = Field(default=5, ge=1, le=20)
+    """How often a request is sent when the server is busy, broken or silent."""
+    backoff_s: float = Field(default=1.0, gt=0)
+    """First wait between attempts; it doubles, with full jitter, up to a minute. Retry-After is obeyed."""
+
+    @field_validator("urls")
+    @classmethod
+    def _plain(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{parts.scheme or url!r} is no http address")
+            if parts.username or parts.password or parts.query or parts.fragment:
+                raise ValueError("an address holds no user, password, query or fragment: keys come from api_key_env")
+        return tuple(url.rstrip("/") for url in urls)
+
+
+class Serve(Settings):
+    """A vLLM server that the engine starts, watches and stops."""
+
+    model: str = Field(min_length=1)
+    """Local Hugging Face directory (or a name that vLLM can resolve without a network)."""
+    python: str | None = None
+    """Interpreter of the environment that vLLM is installed in. Default: this one."""
+    replicas: int = Field(default=1, ge=1, le=64)
+    """Servers; requests are spread over them."""
+    gpus: int = Field(default=1, ge=0, le=16)
+    """GPUs of each; 0: on CPU."""
+    max_model_len: int = Field(default=4096, ge=16)
+    """Tokens of prompt and answer together."""
+    dtype: str = Field(default="auto", pattern=r"^[a-z0-9]+$")
+    """Precision of weights."""
+    start_timeout_s: float = Field(default=600, gt=0)
+    """Seconds until it must answer."""
+    restarts: int = Field(default=3, ge=0)
+    """How often a server that died is started again."""
+    concurrency: int = Field(default=64, ge=1, le=4096)
+    """Requests at a time, over all replicas."""
+    arguments: tuple[str, ...] = ()
+    """More arguments for vLLM, each of the form `--name=value`."""
+
+    @field_validator("arguments")
+    @classmethod
+    def _named(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        for argument in arguments:
+            if not argument.startswith("--") or argument.startswith(("--host", "--port", "--api-key")):
+                raise ValueError(f"{argument!r} is not of the form --name=value, or is set by the engine")
+        return arguments

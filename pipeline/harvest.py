@@ -1,0 +1,207 @@
+"""A harvest: index the corpus, bootstrap queries, search, and say of every document whether it is taken and for what.
+
+It stands in front of the stages: each unit of the corpus is read once more, its documents get the columns and verdicts
+of the harvest, and what is taken goes on through the manifest's stages like any other document. So the ledger of a
+Knowledge Pile counts every document of the corpus that it was taken from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus.shards import read_partition, write_table
+from corpus.storage import FileEntry, Store, open_store
+from llm.client import Client
+from llm.config import Endpoint
+from llm.server import serve
+from pipeline.barriers import ROW_MASK, Apply
+from pipeline.index_phases import build
+from pipeline.plan import Plan
+from pipeline.query_phases import Bench, Round, bootstrap, read_queries
+from pipeline.scheduler import Scheduler
+from pipeline.search_phases import all_ranked
+from pipeline.task import Context, Place, Result, Task, Written, task_key
+from retrieval.config import Harvest
+from retrieval.documents import apply_harvest, harvest_unit
+from retrieval.fusion import RANKED
+from retrieval.queries import QUERIES
+from retrieval.writers.language_model import LanguageModel
+
+ACCOUNT = pa.schema(
+    [
+        ("round", pa.int32()),
+        ("origin", pa.string()),
+        ("requests", pa.int64()),
+        ("refused", pa.map_(pa.string(), pa.int64())),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("drafts", pa.int64()),
+        ("removed", pa.map_(pa.string(), pa.int64())),
+        ("queries", pa.int64()),
+        ("found", pa.int64()),
+        ("new", pa.int64()),
+        ("stopped", pa.string()),
+    ]
+)
+"""One row per round: requests and drafts, what became of them, documents found, and why there was no next round."""
+
+PUBLISHED_QUERIES = pa.schema([*QUERIES, ("found", pa.int32()), ("taken", pa.int32()), ("new", pa.int32())])
+"""Queries as published: documents in their ranking, those taken, and those that no earlier query had taken."""
+
+
+@dataclass(frozen=True)
+class HarvestVerdicts:
+    """Where the hits of one unit stand: (queries of the round, ranking, row group)."""
+
+    slices: tuple[tuple[FileEntry, FileEntry, int], ...]
+
+    def identity(self) -> object:
+        return [[queries.sha256, ranked.sha256, group] for queries, ranked, group in self.slices]
+
+    def open(self, store: Store) -> Apply:
+        tables, numbers, queries = [RANKED.empty_table()], [np.zeros(0, np.int64)], list[Any]()
+        for entry, ranked, group in self.slices:
+            table = read_partition(store, ranked, group)
+            numbers.append(table.column("query").to_numpy().astype(np.int64) + len(queries))
+            queries += read_queries(store, entry)
+            tables.append(table)
+        hits = pa.concat_tables(tables).combine_chunks()
+        rows = (hits.column("doc").to_numpy() & ROW_MASK).astype(np.int64)
+        found = harvest_unit(rows, hits, [queries[number] for number in np.concatenate(numbers).tolist()])
+        return lambda batch, first_row: apply_harvest(batch, first_row, found)
+
+
+@dataclass(frozen=True)
+class AccountPayload:
+    rounds: tuple[Round, ...]
+
+
+@dataclass(frozen=True)
+class Harvested:
+    """Verdicts for every unit, and the tables that are published beside the documents."""
+
+    verdicts: list[HarvestVerdicts]
+    tables: dict[str, FileEntry]
+
+
+def index_place(config: Harvest, output: Place) -> Place:
+    """Where the index lies."""
+    return Place(config.index.path or f"{output.root.rstrip('/')}/index", output.options)
+
+
+def harvest(config: Harvest, plan: Plan, scheduler: Scheduler) -> Harvested:
+    """Run all phases of a harvest. Raises ``CorpusError``."""
+    code = harvest_code(plan.code)
+    where = index_place(config, scheduler.place)
+    with _endpoint(config, scheduler.place) as endpoint:
+        builder = Scheduler(scheduler.executor, where, scheduler.watcher, max_attempts=scheduler.max_attempts)
+        card = build(config.index, plan.manifest.source, plan.units, code, where.open(), builder)
+        rounds = bootstrap(Bench(config, card, where, scheduler.place, scheduler, code, endpoint))
+    hashes = [[entry.queries.sha256, *(r.file("ranked").sha256 for r in entry.ranked)] for entry in rounds]
+    key = task_key(code, "account", hashes, [entry.account for entry in rounds])
+    task = Task("harvest.account", "all rounds", key, account_for, AccountPayload(tuple(rounds)))
+    (record,) = scheduler.run_phase("harvest.account", [task])
+    return Harvested(_verdicts(rounds, len(plan.units)), dict(record.files))
+
+
+@contextmanager
+def _endpoint(config: Harvest, place: Place) -> Iterator[Endpoint | None]:
+    """The language model's endpoint, asked once before any work starts; a server of our own lives as long as this."""
+    writer = config.writer
+    if not isinstance(writer, LanguageModel):
+        yield None
+    elif writer.endpoint is not None:
+        Client(writer.endpoint).check()
+        yield writer.endpoint
+    else:
+        assert writer.serve is not None
+        with serve(writer.serve) as endpoint:
+            yield endpoint
+
+
+def _verdicts(rounds: Sequence[Round], units: int) -> list[HarvestVerdicts]:
+    slices: list[list[tuple[FileEntry, FileEntry, int]]] = [[] for _ in range(units)]
+    for entry in rounds:
+        for record in entry.ranked:
+            for unit, group in record.facts["units"].items():
+                slices[int(unit)].append((entry.queries, record.file("ranked"), int(group)))
+    return [HarvestVerdicts(tuple(parts)) for parts in slices]
+
+
+def account_for(payload: AccountPayload, context: Context) -> Result:
+    """Task: all queries with what they brought, and the account of every round."""
+    tables, seen = [PUBLISHED_QUERIES.empty_table()], np.zeros(0, np.uint64)
+    for entry in payload.rounds:
+        ranked = all_ranked(context.store, entry.ranked)
+        counts, seen = _brought(ranked, entry.queries.rows, seen)
+        queries = pa.Table.from_pylist([q._asdict() for q in read_queries(context.store, entry.queries)], QUERIES)
+        for name, values in counts.items():
+            queries = queries.append_column(name, pa.array(values.astype(np.int32)))
+        tables.append(queries.cast(PUBLISHED_QUERIES))
+    rows = [{"round": entry.number, **_filled(entry.account)} for entry in payload.rounds]
+    queries_path, rounds_path = context.staging / "queries.parquet", context.staging / "rounds.parquet"
+    return Result(
+        files={
+            "queries": Written(queries_path, write_table(queries_path, pa.concat_tables(tables))),
+            "rounds": Written(rounds_path, write_table(rounds_path, pa.Table.from_pylist(rows, ACCOUNT))),
+        }
+    )
+
+
+def _brought(ranked: pa.Table, queries: int, seen: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Documents found, taken and new by query, and all that were taken so far."""
+    query, taken = ranked.column("query").to_numpy(), ranked.filter(pc.is_null(ranked.column("reason")))
+    by_query = taken.column("query").to_numpy()
+    order = np.argsort(by_query, kind="stable")
+    docs, first = np.unique(taken.column("doc").to_numpy()[order], return_index=True)
+    fresh = by_query[order][first[~np.isin(docs, seen)]]
+    counts = {
+        name: np.bincount(values, minlength=queries)
+        for name, values in (("found", query), ("taken", by_query), ("new", fresh))
+    }
+    return counts, np.union1d(seen, docs)
+
+
+def _filled(account: dict[str, Any]) -> dict[str, Any]:
+    empty = {"requests": 0, "refused": {}, "prompt_tokens": 0, "completion_tokens": 0, "removed": {}, "stopped": None}
+    filled = {**empty, **account}
+    for name in ("refused", "removed"):
+        filled[name] = list(filled[name].items())
+    return filled
+
+
+@cache
+def harvest_code(code: str) -> str:
+    """Identity of the code of a harvest: that of the engine, and everything that finds or writes queries."""
+    home = Path(__file__).parent
+    names = ("harvest", "index_phases", "query_phases", "search_phases", "feedback")
+    files = [home / f"{name}.py" for name in names]
+    for package in ("retrieval", "llm"):
+        folder = home.parent / package
+        files += [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    digests = [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in sorted(files)]
+    return task_key(code, digests, [_version(name) for name in ("faiss-cpu", "bm25s", "PyStemmer", "onnxruntime")])
+
+
+def _version(library: str) -> str:
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def harvest_store(root: str, options: dict[str, Any]) -> Store:
+    """The folder of an index, for readers."""
+    return open_store(root, options)
