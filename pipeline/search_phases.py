@@ -23,12 +23,12 @@ from corpus.shards import ShardReader, read_partition, write_table
 from corpus.storage import FileEntry, Store, fetch, local_copy
 from pipeline.barriers import ROW_BITS
 from pipeline.dedup_phases import Runner, write_by_unit
-from pipeline.index_phases import IndexCard
+from pipeline.index_phases import IndexCard, read_statistics
 from pipeline.task import Context, Place, Result, Task, Written, task_key
 from retrieval.dense import Dense, DenseFiles, DenseShard
 from retrieval.embedder import Embedder, open_embedder
 from retrieval.fusion import HITS, RANKED, Search, fuse, ranking
-from retrieval.lexical import Found, LexicalShard, Postings
+from retrieval.lexical import Found, LexicalShard, Postings, highest_score
 from retrieval.terms import Stemming, query_terms
 
 QUERIES_PER_TASK = 4096
@@ -58,6 +58,9 @@ class ShardPayload:
 
 @dataclass(frozen=True)
 class FusePayload:
+    block: Block
+    index: IndexCard
+    place: Place
     lexical: tuple[FileEntry, ...]
     dense: tuple[FileEntry, ...]
     settings: Search
@@ -74,7 +77,13 @@ def search(
     tasks = [_shard_task(index, place, block, unit, settings, code) for block in blocks for unit in _units(index)]
     found = iter(runner.run_phase("search.shards", tasks))
     per_block = [[next(found) for _ in _units(index)] for _ in blocks]
-    return runner.run_phase("search.fuse", [_fuse_task(records, settings, code) for records in per_block])
+    return runner.run_phase(
+        "search.fuse",
+        [
+            _fuse_task(index, place, block, records, settings, code)
+            for block, records in zip(blocks, per_block, strict=True)
+        ],
+    )
 
 
 def _units(index: IndexCard) -> range:
@@ -95,20 +104,22 @@ def _shard_task(index: IndexCard, place: Place, block: Block, unit: int, setting
     return Task("search.shards", label, key, search_shard, payload)
 
 
-def _fuse_task(records: Sequence[TaskRecord], settings: Search, code: str) -> Task:
+def _fuse_task(
+    index: IndexCard, place: Place, block: Block, records: Sequence[TaskRecord], settings: Search, code: str
+) -> Task:
     lexical = tuple(record.file("lexical") for record in records)
     dense = tuple(record.file("dense") for record in records if "dense" in record.files)
     hashes = [entry.sha256 for entry in (*lexical, *dense)]
-    key = task_key(code, "fuse", hashes, settings.model_dump(mode="json"))
-    return Task("search.fuse", f"{len(records)} shards", key, fuse_block, FusePayload(lexical, dense, settings))
+    corpus = [entry.sha256 for _, entry in sorted(index.statistics.items())]
+    where = [block.queries.sha256, block.start, block.end]
+    key = task_key(code, "fuse", hashes, settings.model_dump(mode="json"), where, corpus)
+    payload = FusePayload(block, index, place, lexical, dense, settings)
+    return Task("search.fuse", f"{len(records)} shards", key, fuse_block, payload)
 
 
 def search_shard(payload: ShardPayload, context: Context) -> Result:
     """Task: the best documents of one shard for each query of a block."""
-    block = payload.block
-    with fetch(context.store, block.queries) as file:
-        table = ShardReader(file).read(["text"]).slice(block.start, block.end - block.start)
-    texts = table.column("text").to_pylist()
+    texts = read_texts(context.store, payload.block)
     names = tuple(sorted((name, entry.model_dump_json()) for name, entry in payload.files.items()))
     shard = open_shard(payload.place.root, tuple(payload.place.options.items()), names)
     searcher = shard.lexical()
@@ -127,10 +138,27 @@ def fuse_block(payload: FusePayload, context: Context) -> Result:
         ranking(_read_hits(context.store, entries), payload.settings.depth)
         for entries in (payload.lexical, payload.dense)
     )
-    table = fuse(lexical, dense, payload.settings)
+    table = fuse(lexical, dense, _highest_scores(payload, context.store), payload.settings)
     path = context.staging / "ranked.parquet"
     units = write_by_unit(path, table)
     return Result(files={"ranked": Written(path, table.num_rows)}, facts={"units": units})
+
+
+def _highest_scores(payload: FusePayload, store: Store) -> NDArray[np.float64]:
+    index, block = payload.index, payload.block
+    statistics = read_statistics(payload.place.open(), index.statistics, index.passages, index.mean_length)
+    highest = np.zeros(block.end)
+    for number, text in enumerate(read_texts(store, block), block.start):
+        highest[number] = highest_score(statistics, query_terms(text, index.settings.lexical.stemming))
+    return highest
+
+
+def read_texts(store: Store, block: Block) -> list[str]:
+    """The queries of a block as they are asked."""
+    with fetch(store, block.queries) as file:
+        table = ShardReader(file).read(["text"]).slice(block.start, block.end - block.start)
+    texts: list[str] = table.column("text").to_pylist()
+    return texts
 
 
 class OpenShard:

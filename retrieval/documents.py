@@ -24,6 +24,7 @@ HIT: Final = pa.struct(
         ("score", pa.float32()),
         ("lexical_rank", pa.int32()),
         ("lexical_score", pa.float32()),
+        ("lexical_share", pa.float32()),
         ("dense_rank", pa.int32()),
         ("dense_score", pa.float32()),
     ]
@@ -71,8 +72,8 @@ def harvest_unit(rows: NDArray[np.int64], hits: pa.Table, queries: Sequence[Quer
         found["queries"].append([{"id": queries[at].id, **records[at]} for at in counted[:MOST_QUERIES]] or None)
         found["signals.harvest_queries"].append(len(counted))
         found["signals.harvest_score"].append(max((float(score[at]) for at in group), default=None))
-        for name in ("lexical", "dense"):
-            values = [records[at][f"{name}_score"] for at in group.tolist()]
+        for name, value in (("lexical", "lexical_share"), ("dense", "dense_score")):
+            values = [records[at][value] for at in group.tolist()]
             found[f"signals.harvest_{name}"].append(max((v for v in values if v is not None), default=None))
     arrays = {name: pa.array(values, COLUMNS[name]) for name, values in found.items()}
     return Harvested(documents, reasons, arrays)

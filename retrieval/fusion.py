@@ -34,6 +34,7 @@ RANKED: Final = pa.schema(
         ("score", pa.float32()),  # fused
         ("lexical_rank", pa.int32()),
         ("lexical_score", pa.float32()),
+        ("lexical_share", pa.float32()),  # of the highest score that any passage could have for the query
         ("dense_rank", pa.int32()),
         ("dense_score", pa.float32()),
         ("reason", pa.string()),  # null: taken; else why not
@@ -55,8 +56,9 @@ class Search(Settings):
     """The constant of reciprocal rank fusion."""
     per_query: int = Field(default=50, ge=1)
     """Documents that a query may bring; those behind are turned down as `harvest/over_cap`."""
-    min_lexical: float = Field(default=0.0, ge=0)
-    """Hits below this BM25 score do not count (`harvest/below_floor`). Scores grow with the length of queries."""
+    min_lexical: float = Field(default=0.0, ge=0, le=1)
+    """BM25 hits below this share of the highest score possible (the sum of idf over the query's terms) do not count
+    (`harvest/below_floor`): a passage that holds half of what the query asks for, by weight, has at most 0.5."""
     min_dense: float = Field(default=0.0, ge=-1, le=1)
     """Hits below this cosine do not count."""
 
@@ -70,8 +72,11 @@ def ranking(hits: pa.Table, depth: int) -> pa.Table:
     return hits.take(pa.array(kept)).append_column("rank", pa.array(rank[rank <= depth].astype(np.int32)))
 
 
-def fuse(lexical: pa.Table, dense: pa.Table, settings: Search) -> pa.Table:
-    """One ranking per query out of two ``ranking`` tables (either may be empty). Schema ``RANKED``."""
+def fuse(lexical: pa.Table, dense: pa.Table, highest: NDArray[np.float64], settings: Search) -> pa.Table:
+    """One ranking per query out of two ``ranking`` tables (either may be empty). Schema ``RANKED``.
+
+    ``highest``: by number of query, the highest BM25 score possible.
+    """
     parts = [("lexical", lexical), ("dense", dense)]
     query = np.concatenate([part.column("query").to_numpy() for _, part in parts])
     doc = np.concatenate([part.column("doc").to_numpy() for _, part in parts])
@@ -80,7 +85,7 @@ def fuse(lexical: pa.Table, dense: pa.Table, settings: Search) -> pa.Table:
     fresh[1:] = (np.diff(query[order]) != 0) | (np.diff(doc[order].astype(np.int64)) != 0)
     slot = np.empty(len(order), np.int64)
     slot[order] = np.cumsum(fresh) - 1
-    columns = _Columns(order[fresh], query, doc)
+    columns = _Columns(order[fresh], query, doc, highest)
     at = 0
     for name, part in parts:
         floor = settings.min_lexical if name == "lexical" else settings.min_dense
@@ -92,8 +97,14 @@ def fuse(lexical: pa.Table, dense: pa.Table, settings: Search) -> pa.Table:
 class _Columns:
     """The columns of ``RANKED`` while two rankings are put into them; one slot per query and document."""
 
-    def __init__(self, first: NDArray[np.int64], query: NDArray[np.int32], doc: NDArray[np.uint64]) -> None:
-        count = len(first)
+    def __init__(
+        self,
+        first: NDArray[np.int64],
+        query: NDArray[np.int32],
+        doc: NDArray[np.uint64],
+        highest: NDArray[np.float64],
+    ) -> None:
+        count, self._highest = len(first), highest
         self.query, self.doc = query[first], doc[first]
         self.passage = np.full(count, -1, np.int64)
         self.score, self.sound = np.zeros(count), np.zeros(count, np.bool_)
@@ -104,9 +115,14 @@ class _Columns:
         rank, score = part.column("rank").to_numpy(), part.column("score").to_numpy()
         self.ranks[name][slot], self.scores[name][slot] = rank, score
         self.score[slot] += 1.0 / (constant + rank)
-        self.sound[slot] |= score >= floor
+        self.sound[slot] |= (self.shares(slot) if name == "lexical" else score) >= floor
         unseen = self.passage[slot] < 0
         self.passage[slot[unseen]] = part.column("passage").to_numpy()[unseen]
+
+    def shares(self, slot: NDArray[np.int64]) -> NDArray[np.float32]:
+        """BM25 scores as shares of the highest possible."""
+        highest = np.maximum(self._highest[self.query[slot]], 1e-9)
+        return np.asarray(self.scores["lexical"][slot] / highest, np.float32)
 
     def table(self, per_query: int) -> pa.Table:
         # hits below the floor stand behind all others: they take nobody's place under the cap
@@ -125,6 +141,7 @@ class _Columns:
             missing = self.ranks[name][order] == 0
             arrays[f"{name}_rank"] = pa.array(self.ranks[name][order], mask=missing)
             arrays[f"{name}_score"] = pa.array(self.scores[name][order], mask=missing)
+        arrays["lexical_share"] = pa.array(self.shares(order), mask=self.ranks["lexical"][order] == 0)
         arrays["reason"] = pa.array([text or None for text in reason.tolist()], pa.string())
         return pa.table([arrays[field.name].cast(field.type) for field in RANKED], schema=RANKED)
 

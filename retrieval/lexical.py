@@ -145,6 +145,11 @@ def idf(statistics: Statistics, terms: NDArray[np.uint64]) -> NDArray[np.float64
     return np.asarray(np.log(1 + (statistics.passages - found + 0.5) / (found + 0.5)))
 
 
+def highest_score(statistics: Statistics, terms: NDArray[np.uint64]) -> float:
+    """What no passage's score for a query of these terms can exceed."""
+    return float(idf(statistics, terms).sum())
+
+
 class LexicalShard:
     """Searches one shard. ``first`` holds the first passage of each document, in order, and the number of passages."""
 

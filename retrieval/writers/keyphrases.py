@@ -9,6 +9,7 @@ nothing that the corpus does not already say. The output names it ``keyphrases@1
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -26,6 +27,8 @@ ORIGIN: Final = "keyphrases@1"
 _WORD: Final = re.compile(r"[^\W\d_][\w\u2019'-]*")
 _BREAK: Final = re.compile(r"[^\w\s\u2019'-]|\n")
 LONGEST: Final = 3  # words of a phrase
+_SENTENCE: Final = re.compile(r"[.!?](?=\s)|\n")
+_ANCHORS: Final = 2  # words of a query that go with each phrase
 _PER_PASSAGE: Final = 3  # how often a phrase counts in one passage
 
 
@@ -39,6 +42,8 @@ class Keyphrases(Settings):
     """Queries made from one."""
     shared_by: int = Field(default=2, ge=1)
     """Passages that must hold a phrase."""
+    min_coverage: float = Field(default=0.4, ge=0, le=1)
+    """Share of a query's weight (idf) that a passage must hold to be taken as relevant."""
 
 
 class Feedback(NamedTuple):
@@ -54,71 +59,109 @@ class _Phrase(NamedTuple):
     terms: tuple[int, ...]
 
 
+class _Tally:
+    """What is known of the phrases around one query."""
+
+    def __init__(self) -> None:
+        self.score: dict[tuple[int, ...], float] = {}
+        self.holders: dict[tuple[int, ...], set[int]] = {}
+        self.shown: dict[tuple[int, ...], str] = {}
+
+
 def expand(
     feedback: Sequence[Feedback], config: Keyphrases, statistics: Statistics, stemming: Stemming, round_number: int
 ) -> list[Query]:
-    """Key-phrase queries for each query, best phrases first."""
-    drafts: list[Query] = []
+    """Key-phrase queries for each query, best phrases first.
+
+    A phrase that queries of other domains come upon too says less about any: it counts by the share of the domain.
+    """
+    tallies: list[tuple[Feedback, _Tally, Weights]] = []
+    domains: dict[tuple[int, ...], Counter[str]] = {}
     for found in feedback:
-        anchor = _anchor(found.query.text, statistics, stemming)
-        for text in key_phrases(found, config, statistics, stemming):
-            words = text if anchor is None or anchor.lower() in text.lower().split() else f"{anchor} {text}"
-            query = found.query
-            drafts.append(
-                Query("", words, "keyphrase", round_number, query.domain, query.id, query.seed, origin=ORIGIN)
-            )
+        weights = _weights(found, statistics, stemming)
+        tally = _count(found, config, weights)
+        tallies.append((found, tally, weights))
+        for terms in tally.score:
+            domains.setdefault(terms, Counter())[found.query.domain] += 1
+    drafts: list[Query] = []
+    for found, tally, weights in tallies:
+        query = found.query
+        own = {terms: domains[terms][query.domain] / domains[terms].total() for terms in tally.score}
+        anchors = _anchors(found, weights)
+        for phrase in _best(tally, own, weights, config):
+            said = phrase.lower().split()
+            text = " ".join([*(anchor for anchor in anchors if anchor.lower() not in said), phrase])
+            drafts.append(Query("", text, "keyphrase", round_number, query.domain, query.id, query.seed, ORIGIN))
     return drafts
 
 
-def key_phrases(found: Feedback, config: Keyphrases, statistics: Statistics, stemming: Stemming) -> list[str]:
-    """The phrases that best tell these passages from the corpus; none that the query holds already."""
-    if not found.passages:
-        return []
-    words = sorted({word for text in (found.query.text, *found.passages) for word in _WORD.findall(text)})
-    weight = _weights(words, statistics, stemming)
-    asked = {weight[word][0] for word in _WORD.findall(found.query.text)}
-    scores: dict[tuple[int, ...], float] = {}
-    holders: dict[tuple[int, ...], set[int]] = {}
-    shown: dict[tuple[int, ...], str] = {}
-    best = max(found.scores) or 1.0
+Weights = dict[str, tuple[int, float]]
+"""Word -> its term (0 for function words), and how rare that is in the corpus (idf)."""
+
+
+def _count(found: Feedback, config: Keyphrases, weights: Weights) -> _Tally:
+    """Phrases that stand in one sentence with a word of the query, in passages that hold most of the query."""
+    asked = {weights[word][0]: weights[word][1] for word in _WORD.findall(found.query.text) if weights[word][0]}
+    whole = sum(asked.values())
+    tally = _Tally()
+    best = max(found.scores, default=0.0) or 1.0
     for number, (text, score) in enumerate(zip(found.passages, found.scores, strict=True)):
-        counts: dict[tuple[int, ...], int] = {}
-        for phrase in _candidates(text, weight):
-            if set(phrase.terms) <= asked:
+        held = {weights[word][0] for word in _WORD.findall(text)}
+        if sum(weight for term, weight in asked.items() if term in held) < config.min_coverage * whole:
+            continue
+        counts: Counter[tuple[int, ...]] = Counter()
+        for sentence in _SENTENCE.split(text):
+            if not any(weights[word][0] in asked for word in _WORD.findall(sentence)):
                 continue
-            counts[phrase.terms] = counts.get(phrase.terms, 0) + 1
-            shown.setdefault(phrase.terms, " ".join(phrase.words))
-            holders.setdefault(phrase.terms, set()).add(number)
+            for phrase in _candidates(sentence, weights):
+                if not set(phrase.terms) <= asked.keys():
+                    counts[phrase.terms] += 1
+                    tally.shown.setdefault(phrase.terms, " ".join(phrase.words))
         for terms, count in counts.items():
-            scores[terms] = scores.get(terms, 0.0) + min(count, _PER_PASSAGE) * score / best
-    rarity = dict(weight.values())
+            tally.holders.setdefault(terms, set()).add(number)
+            tally.score[terms] = tally.score.get(terms, 0.0) + min(count, _PER_PASSAGE) * score / best
+    return tally
+
+
+def _best(tally: _Tally, own: dict[tuple[int, ...], float], weights: Weights, config: Keyphrases) -> list[str]:
+    """The phrases that best tell these passages from the corpus, no two with a word in common."""
+    rarity = dict(weights.values())
     ranked = sorted(
-        (-value * sum(rarity[term] for term in terms) / len(terms) ** 0.5, shown[terms], terms)
-        for terms, value in scores.items()
-        if len(holders[terms]) >= min(config.shared_by, len(found.passages))
+        (-value * own[terms] ** 2 * sum(rarity[term] for term in terms) / len(terms) ** 0.5, tally.shown[terms], terms)
+        for terms, value in tally.score.items()
+        if len(tally.holders[terms]) >= config.shared_by
     )
     chosen: list[tuple[int, ...]] = []
     for _, _, terms in ranked:
         if len(chosen) < config.phrases and not any(set(terms) & set(other) for other in chosen):
             chosen.append(terms)
-    return [shown[terms] for terms in chosen]
+    return [tally.shown[terms] for terms in chosen]
 
 
-def _candidates(text: str, weight: dict[str, tuple[int, float]]) -> Iterator[_Phrase]:
+def _anchors(found: Feedback, weights: Weights) -> list[str]:
+    """The words of a query that keep to its subject: rare ones that most of what it finds holds, in their order."""
+    held = [{weights[word][0] for word in _WORD.findall(text)} for text in found.passages]
+    words = {weights[word][0]: word for word in _WORD.findall(found.query.text) if weights[word][0]}
+    value = {term: weights[word][1] * sum(term in passage for passage in held) for term, word in words.items()}
+    best = sorted((term for term in value if value[term] > 0), key=lambda term: (-value[term], words[term]))[:_ANCHORS]
+    return [word for term, word in words.items() if term in best]
+
+
+def _candidates(text: str, weights: Weights) -> Iterator[_Phrase]:
     """Phrases of up to three words between punctuation that neither begin nor end with a function word."""
     for piece in _BREAK.split(text):
         words = _WORD.findall(piece)
         for start, word in enumerate(words):
-            if not weight[word][0]:
+            if not weights[word][0]:
                 continue
             for size in range(1, min(LONGEST, len(words) - start) + 1):
                 run = words[start : start + size]
-                if weight[run[-1]][0] and (size > 1 or len(word) > 3):
-                    yield _Phrase(tuple(run), tuple(weight[each][0] for each in run if weight[each][0]))
+                if weights[run[-1]][0] and (size > 1 or len(word) > 3):
+                    yield _Phrase(tuple(run), tuple(weights[each][0] for each in run if weights[each][0]))
 
 
-def _weights(words: list[str], statistics: Statistics, stemming: Stemming) -> dict[str, tuple[int, float]]:
-    """Word -> its term (0 for function words) and how rare that is."""
+def _weights(found: Feedback, statistics: Statistics, stemming: Stemming) -> Weights:
+    words = sorted({word for text in (found.query.text, *found.passages) for word in _WORD.findall(text)})
     hashes = _first_terms(words, stemming)
     values = idf(statistics, hashes)
     return {
@@ -132,14 +175,3 @@ def _first_terms(words: list[str], stemming: Stemming) -> NDArray[np.uint64]:
     first = np.minimum(found.starts[:-1], max(len(found.hashes) - 1, 0))
     some = np.diff(found.starts) > 0
     return np.where(some, found.hashes[first], NO_TERM) if len(found.hashes) else np.zeros(len(words), np.uint64)
-
-
-def _anchor(text: str, statistics: Statistics, stemming: Stemming) -> str | None:
-    """The word of a query that says most: the rarest one that the corpus knows."""
-    words = list(dict.fromkeys(_WORD.findall(text)))
-    hashes = _first_terms(words, stemming)
-    known = np.isin(hashes, statistics.terms) & (hashes != NO_TERM)
-    if not known.any():
-        return None
-    best = int(np.where(known, idf(statistics, hashes), -1.0).argmax())
-    return str(words[best])
