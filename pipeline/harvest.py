@@ -23,13 +23,13 @@ from corpus.shards import read_partition, write_table
 from corpus.storage import FileEntry, Store, open_store
 from llm.client import Client
 from llm.config import Endpoint
-from llm.server import serve
 from pipeline.barriers import ROW_MASK, Apply
 from pipeline.index_phases import build
 from pipeline.plan import Plan
 from pipeline.query_phases import Bench, Round, bootstrap, read_queries
 from pipeline.scheduler import Scheduler
 from pipeline.search_phases import all_ranked
+from pipeline.serving import served
 from pipeline.task import Context, Place, Result, Task, Written, task_key
 from retrieval.config import Harvest
 from retrieval.documents import apply_harvest, harvest_unit
@@ -125,7 +125,7 @@ def _endpoint(config: Harvest, place: Place) -> Iterator[Endpoint | None]:
         yield writer.endpoint
     else:
         assert writer.serve is not None
-        with serve(writer.serve) as endpoint:
+        with served(writer.serve) as endpoint:
             yield endpoint
 
 

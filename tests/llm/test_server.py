@@ -1,0 +1,87 @@
+"""The life of servers: started, asked, killed, started again, stopped with everything that they started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from corpus.errors import ModelError
+from llm.client import Client, Generation, Message, Request
+from llm.config import Endpoint, Sampling, Serve
+from llm.server import VllmServer, child_environment, serve
+
+COMMAND = [sys.executable, str(Path(__file__).with_name("stand_in.py"))]
+
+
+def config(**changes: Any) -> Serve:
+    return Serve(**({"model": "anything", "gpus": 0, "start_timeout_s": 30} | changes))
+
+
+def who(endpoint: Endpoint, *, requests: int = 1) -> list[dict[str, Any]]:
+    import json
+
+    patient = endpoint.model_copy(update={"attempts": 20, "backoff_s": 0.2})
+    wanted = [Request((Message("user", f"q{i}"),), Sampling()) for i in range(requests)]
+    return [json.loads(a.text) for a in Client(patient).generate(wanted) if isinstance(a, Generation)]
+
+
+def test_replicas_share_the_work_and_are_gone_afterwards() -> None:
+    with serve(config(replicas=2), command=COMMAND) as endpoint:
+        Client(endpoint).check()
+        pids = {answer["pid"] for answer in who(endpoint, requests=40)}
+        assert len(pids) == 2
+        assert all(psutil.pid_exists(pid) for pid in pids)
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_server_that_is_killed_comes_back_at_the_same_address() -> None:
+    with serve(config(), command=COMMAND) as endpoint:
+        (first,) = who(endpoint)
+        os.kill(first["pid"], signal.SIGKILL)
+        (second,) = who(endpoint)
+    assert first["pid"] != second["pid"]
+
+
+def test_children_of_a_server_do_not_outlive_it(tmp_path: Path) -> None:
+    server = VllmServer(config(), command=[*COMMAND, f"--child={tmp_path / 'child'}"])
+    server.start()
+    child = psutil.Process(int((tmp_path / "child").read_text()))
+    assert child.is_running()
+    server.stop()
+    gone, alive = psutil.wait_procs([child], timeout=20)
+    assert (len(gone), alive) == (1, [])
+    assert not server.alive()
+
+
+def test_a_server_that_cannot_start_says_why() -> None:
+    server = VllmServer(config(), command=[*COMMAND, "--dies=starting"])
+    with pytest.raises(ModelError, match="no room on the device"):
+        server.start()
+    with pytest.raises(ModelError, match="cannot be started"):
+        VllmServer(config(), command=["/nonexistent/python"]).start()
+    with pytest.raises(ModelError, match="exit code"), serve(config(python=sys.executable)):
+        pass  # this environment has no vLLM
+
+
+def test_secrets_stay_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CANARY_API_KEY", "CANARY_TOKEN", "CANARY_PASSWORD", "AWS_SECRET_CANARY"):
+        monkeypatch.setenv(name, "s3cret")
+    monkeypatch.setenv("CANARY_PLAIN", "kept")
+    with serve(config(), command=COMMAND) as endpoint:
+        (answer,) = who(endpoint)
+    assert "CANARY_PLAIN" in answer["environment"]
+    assert not {"CANARY_API_KEY", "CANARY_TOKEN", "CANARY_PASSWORD", "AWS_SECRET_CANARY"} & set(answer["environment"])
+    assert {"HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "VLLM_TARGET_DEVICE"} <= set(answer["environment"])
+    assert "VLLM_TARGET_DEVICE" not in child_environment(config(gpus=1))
+
+
+@pytest.mark.parametrize("argument", ["--host=0.0.0.0", "--port=1", "--api-key=x", "model", "; rm -rf /"])
+def test_arguments_that_the_engine_sets_or_that_are_none_are_refused(argument: str) -> None:
+    with pytest.raises(ValueError, match="arguments"):
+        config(arguments=(argument,))
