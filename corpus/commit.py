@@ -4,7 +4,7 @@
     <root>/documents/*.parquet          what is kept           \\
     <root>/rejected/*.parquet           the rest, with reason   } linked from .work when the run commits
     <root>/quarantine/*.parquet         raw bytes of the sick  /
-    <root>/queries/, <root>/rounds/     of a harvest: what was asked, and how it came about
+    <root>/queries/, rounds/, control/  of a harvest: what was asked, how it came about, a sample to compare with
     <root>/manifests/<digest>.json      one version of the corpus: every file with sha256, rows, bytes; the ledger
     <root>/CURRENT                      the digest of the version in force; replaced atomically
 
@@ -30,7 +30,7 @@ from corpus.failpoints import failpoint
 from corpus.ledger import Ledger
 from corpus.storage import FileEntry, Store, fetch, publish_bytes
 
-PUBLISHED = ("documents", "rejected", "quarantine", "queries", "rounds")
+PUBLISHED = ("documents", "rejected", "quarantine", "queries", "rounds", "control")
 CURRENT = "CURRENT"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FOLDERS = "|".join(PUBLISHED)
@@ -64,6 +64,7 @@ class CorpusManifest(BaseModel):
     files: dict[str, tuple[FileEntry, ...]]
     ledger: Ledger
     stages: tuple[dict[str, Any], ...]
+    harvest: dict[str, Any] | None = None
     code: str
 
     def canonical(self) -> bytes:

@@ -79,9 +79,15 @@ class VllmServer:
 
     def _fail(self, what: str) -> None:
         self.stop()
+        raise self.failure(what)
+
+    def failure(self, what: str) -> ModelError:
+        """An error that shows the end of the log."""
         text = self._log.read_text("utf-8", errors="replace")[-_TAIL:] if self._log.exists() else ""
-        raise ModelError(
-            f"{what}\n{text}", where=self.config.model, fix="see the log above; serve.arguments go to vLLM as they are"
+        return ModelError(
+            f"{what}\n{text}",
+            where=f"{self.config.model}, log {self._log}",
+            fix="see the log; serve.arguments go to vLLM as they are",
         )
 
     def alive(self) -> bool:
@@ -142,6 +148,11 @@ def serve(config: Serve, *, command: Sequence[str] | None = None) -> Iterator[En
         watch.start()
         try:
             yield endpoint_of(config, [server.url for server in servers])
+        except ModelError as error:
+            dead = next((server for server in servers if not server.alive()), None)
+            raise (
+                dead.failure(f"{error.what}: a server has died {dead.restarts + 1} times") if dead else error
+            ) from None
         finally:
             ended.set()
             watch.join()
@@ -167,7 +178,7 @@ def _watch(servers: Sequence[VllmServer], config: Serve, ended: threading.Event)
 def _vllm_command(server: VllmServer) -> list[str]:
     """vLLM's OpenAI server as a module: the `vllm` command is missing from some builds."""
     config = server.config
-    cpu = ["--enforce-eager"] if config.gpus == 0 else [f"--tensor-parallel-size={config.gpus}"]
+    where = _on_cpu(config) if config.gpus == 0 else [f"--tensor-parallel-size={config.gpus}"]
     dtype = "float32" if config.gpus == 0 and config.dtype == "auto" else config.dtype
     return [
         *(config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
@@ -177,7 +188,16 @@ def _vllm_command(server: VllmServer) -> list[str]:
             f"--host={server.host}",
             f"--port={server.port}",
         ),
-        *(f"--dtype={dtype}", f"--max-model-len={config.max_model_len}", *cpu, *config.arguments),
+        *(f"--dtype={dtype}", f"--max-model-len={config.max_model_len}", *where, *config.arguments),
+    ]
+
+
+def _on_cpu(config: Serve) -> list[str]:
+    """vLLM 0.32 on CPU dies of a request with a seed whose prompt it reads in pieces: it must read them whole."""
+    return [
+        "--enforce-eager",
+        "--no-enable-chunked-prefill",
+        f"--max-num-batched-tokens={max(4096, config.max_model_len)}",
     ]
 
 

@@ -110,3 +110,23 @@ def short(value: float) -> str:
         if value >= size:
             return f"{value / size:g}{unit}"
     return f"{value:.3g}"
+
+
+def curve(points: Sequence[tuple[float, float]], *, across: str, up: str) -> Markup:
+    """A rising line through ``points`` from the origin, with its values written beside them."""
+    right = max((x for x, _ in points), default=0) or 1
+    top = max((y for _, y in points), default=0) or 1
+    placed = [(70 + x / right * 560, 210 - y / top * 180, y) for x, y in points]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in placed)
+    dots = Markup("").join(
+        Markup('<circle class="kept" cx="{:.1f}" cy="{:.1f}" r="4"/><text x="{:.1f}" y="{:.1f}">{}</text>').format(
+            x, y, x + 6, y + 16, f"{value:,.0f}"
+        )
+        for x, y, value in placed
+    )
+    return Markup(
+        '<svg class="curve" viewBox="0 0 720 250" role="img" aria-label="{up} by {across}">'
+        '<line class="axis" x1="70" x2="630" y1="210" y2="210"/><line class="axis" x1="70" x2="70" y1="30" y2="210"/>'
+        '<polyline class="cut" points="{line}"/>{dots}'
+        '<text x="630" y="240" text-anchor="end">{across}: {right}</text><text x="70" y="20">{up}</text></svg>'
+    ).format(up=up, across=across, line=line, dots=dots, right=f"{right:,.0f}")

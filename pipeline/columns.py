@@ -34,6 +34,8 @@ _COLUMNS = {
     "charset": "Character set it was decoded from.",
     "engine": "Extraction engine whose text was taken.",
     "pii_spans": "Where personal data was masked: column, kind, characters before and after masking.",
+    "domain": "Subject of the seeds whose queries speak for the document most (a harvest).",
+    "queries": "The best queries that take the document: id, rank, fused score, rank and score by each index.",
     "cluster": "Group of documents that repeat each other; null for a document without duplicates.",
     "outcome": "rejected, duplicate or quarantined.",
     "reason": "The rule or cause that turned the document down, with its version.",
@@ -57,6 +59,10 @@ _SIGNALS = {
     "pii_payment_card": "Payment card numbers masked.",
     "pii_iban": "IBANs masked.",
     "pii_ssn": "US social security numbers masked.",
+    "harvest_queries": "Queries that take the document.",
+    "harvest_score": "Highest fused score of any query (reciprocal ranks).",
+    "harvest_lexical": "Highest BM25 score of any query, as a share of the highest possible for it.",
+    "harvest_dense": "Highest cosine to any query.",
     "contamination_hits": "Different benchmark runs in the text, over all items.",
 }
 

@@ -172,8 +172,7 @@ def print_result(result: RunResult, seconds: Seconds) -> None:
         out.print(_time_table(seconds.by_stage))
     kept = result.ledger.kept.documents
     out.print(f"{kept} documents kept of {result.ledger.read.documents} records read; the ledger closes.")
-    for kind in ("documents", "rejected", "quarantine"):
-        entries = result.manifest.files[kind]
+    for kind, entries in result.manifest.files.items():
         size = sum(entry.bytes for entry in entries) / 1e6
         out.print(safe(f"  {kind:<11} {result.output}/{kind}/*.parquet  ({len(entries)} shards, {size:.1f} MB)"))
     out.print(f"  digest      {result.digest}")

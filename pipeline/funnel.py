@@ -1,6 +1,7 @@
 """The funnel of a finished run: the ledger told in the steps of WanJuan-CC's retention table.
 
-    records read -> readable pages -> extraction and language -> rules -> dedup -> safety -> decontamination -> quality
+    records read -> readable pages -> (harvest) -> extraction and language -> rules -> dedup -> safety
+    -> decontamination -> quality
 
 The ledger knows reasons, not steps; a reason says by its family which step it belongs to. URL rules run first, to save
 work, but count under safety, as in the paper's figure. Costs nothing: it reads the ledger only.
@@ -28,6 +29,7 @@ class Step:
 
 STEPS: tuple[Step, ...] = (
     Step("pages", "Readable pages", "records that are no HTML page, and what could not be processed"),
+    Step("harvest", "Harvest", "documents that no query takes"),
     Step(
         "raw", "Extraction and language", "pages without main text, or not in a wanted language",
         frozenset({"extract", "language"}), 0.474,
@@ -49,6 +51,7 @@ KEPT = len(STEPS)
 _AT = {step.key: number for number, step in enumerate(STEPS)}
 _FAMILIES = {
     **dict.fromkeys(("record", "quarantine"), _AT["pages"]),
+    "harvest": _AT["harvest"],
     **dict.fromkeys(("extract", "language"), _AT["raw"]),
     "duplicate": _AT["dedup"],
     **dict.fromkeys(("url", "safety"), _AT["safe"]),

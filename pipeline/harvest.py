@@ -19,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from corpus.commit import TaskRecord
 from corpus.shards import read_partition, write_table
-from corpus.storage import FileEntry, Store, open_store
+from corpus.storage import FileEntry, Store
 from llm.client import Client
 from llm.config import Endpoint
 from pipeline.barriers import ROW_MASK, Apply
+from pipeline.control import control_group, merged
 from pipeline.index_phases import build
 from pipeline.plan import Plan
 from pipeline.query_phases import Bench, Round, bootstrap, read_queries
@@ -84,6 +86,7 @@ class HarvestVerdicts:
 @dataclass(frozen=True)
 class AccountPayload:
     rounds: tuple[Round, ...]
+    control: tuple[TaskRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,12 @@ def harvest(config: Harvest, plan: Plan, scheduler: Scheduler) -> Harvested:
         builder = Scheduler(scheduler.executor, where, scheduler.watcher, max_attempts=scheduler.max_attempts)
         card = build(config.index, plan.manifest.source, plan.units, code, where.open(), builder)
         rounds = bootstrap(Bench(config, card, where, scheduler.place, scheduler, code, endpoint))
+    control = control_group(plan, config.control, card.documents, code, scheduler)
     hashes = [[entry.queries.sha256, *(r.file("ranked").sha256 for r in entry.ranked)] for entry in rounds]
-    key = task_key(code, "account", hashes, [entry.account for entry in rounds])
-    task = Task("harvest.account", "all rounds", key, account_for, AccountPayload(tuple(rounds)))
+    samples = [record.file("control").sha256 for record in control]
+    key = task_key(code, "account", hashes, [entry.account for entry in rounds], samples)
+    payload = AccountPayload(tuple(rounds), tuple(control))
+    task = Task("harvest.account", "all rounds", key, account_for, payload)
     (record,) = scheduler.run_phase("harvest.account", [task])
     return Harvested(_verdicts(rounds, len(plan.units)), dict(record.files))
 
@@ -149,13 +155,11 @@ def account_for(payload: AccountPayload, context: Context) -> Result:
             queries = queries.append_column(name, pa.array(values.astype(np.int32)))
         tables.append(queries.cast(PUBLISHED_QUERIES))
     rows = [{"round": entry.number, **_filled(entry.account)} for entry in payload.rounds]
-    queries_path, rounds_path = context.staging / "queries.parquet", context.staging / "rounds.parquet"
-    return Result(
-        files={
-            "queries": Written(queries_path, write_table(queries_path, pa.concat_tables(tables))),
-            "rounds": Written(rounds_path, write_table(rounds_path, pa.Table.from_pylist(rows, ACCOUNT))),
-        }
-    )
+    found = {"queries": pa.concat_tables(tables), "rounds": pa.Table.from_pylist(rows, ACCOUNT)}
+    if payload.control:
+        found["control"] = merged(payload.control, context)
+    paths = {name: context.staging / f"{name}.parquet" for name in found}
+    return Result(files={name: Written(paths[name], write_table(paths[name], found[name])) for name in found})
 
 
 def _brought(ranked: pa.Table, queries: int, seen: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -184,7 +188,7 @@ def _filled(account: dict[str, Any]) -> dict[str, Any]:
 def harvest_code(code: str) -> str:
     """Identity of the code of a harvest: that of the engine, and everything that finds or writes queries."""
     home = Path(__file__).parent
-    names = ("harvest", "index_phases", "query_phases", "search_phases", "feedback")
+    names = ("harvest", "control", "index_phases", "query_phases", "search_phases", "feedback")
     files = [home / f"{name}.py" for name in names]
     for package in ("retrieval", "llm"):
         folder = home.parent / package
@@ -200,8 +204,3 @@ def _version(library: str) -> str:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return "absent"
-
-
-def harvest_store(root: str, options: dict[str, Any]) -> Store:
-    """The folder of an index, for readers."""
-    return open_store(root, options)

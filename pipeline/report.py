@@ -21,6 +21,7 @@ from corpus.commit import CorpusManifest
 from corpus.storage import Store
 from pipeline.charts import bar, funnel_chart, histogram
 from pipeline.funnel import KEPT, STEPS, funnel, reasons, step_of
+from pipeline.harvest_report import harvest_section
 from pipeline.survey import AXES, BY_ADDRESS, Survey, survey
 
 PAGE, CARD = "report.html", "README.md"
@@ -28,7 +29,7 @@ MANY_PAGES = 20
 ALARM_SHARE = 0.9
 SHOWN_HOSTS = 30
 _SIZES = ((2, 2), (3, 3), (4, 4), (5, 9), (10, 19), (20, 49), (50, 99), (100, 999), (1000, None))
-_JUDGED = [number for number, step in enumerate(STEPS) if step.key not in ("pages", "raw")]
+_JUDGED = [number for number, step in enumerate(STEPS) if step.key not in ("pages", "harvest", "raw")]
 
 
 def write_report(store: Store, manifest: CorpusManifest) -> list[str]:
@@ -37,12 +38,12 @@ def write_report(store: Store, manifest: CorpusManifest) -> list[str]:
 
     found = survey(store, manifest)
     store.swap(CARD, dataset_card(store, manifest, found).encode())
-    store.swap(PAGE, render_page(manifest, found).encode())
+    store.swap(PAGE, render_page(manifest, found, harvest_section(store, manifest, found)).encode())
     return [CARD, PAGE]
 
 
-def render_page(manifest: CorpusManifest, found: Survey) -> str:
-    """The page as HTML."""
+def render_page(manifest: CorpusManifest, found: Survey, harvest: dict[str, Any] | None = None) -> str:
+    """The page as HTML; ``harvest`` are the variables of its section about a harvest."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -57,7 +58,9 @@ def render_page(manifest: CorpusManifest, found: Survey) -> str:
     source = (Path(__file__).parent / "report_page.html").read_text("utf-8")
     style = source.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template("report_page.html").render(style_hash=digest, **_page(manifest, found))
+    return environment.get_template("report_page.html").render(
+        style_hash=digest, harvest=harvest, **_page(manifest, found)
+    )
 
 
 def plain(value: object, limit: int = 2000) -> str:

@@ -195,6 +195,7 @@ def _corpus(
         files={kind: tuple(entries) for kind, entries in files.items()},
         ledger=ledger.close(where=f"run {plan.run_id}: published against read"),
         stages=tuple(dict(identity) for identity in stage_identities(plan.manifest.stages)),
+        harvest=plan.manifest.harvest.model_dump(mode="json") if plan.manifest.harvest else None,
         code=plan.code,
     )
     return corpus, links

@@ -132,7 +132,7 @@ def survey(store: Store, manifest: CorpusManifest) -> Survey:
 
 def _sampled_reasons(manifest: CorpusManifest) -> list[str]:
     """The commonest reasons given to documents that have a text."""
-    textless = ("record/", "quarantine/", "url/", "extract/")
+    textless = ("record/", "quarantine/", "url/", "extract/", "harvest/")
     counted = [(count.documents, reason) for _, reason, count in reasons(manifest.ledger)]
     ordered = sorted(counted, key=lambda pair: (-pair[0], pair[1]))
     return [reason for _, reason in ordered if not reason.startswith(textless)][:SAMPLES]

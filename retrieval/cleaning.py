@@ -1,7 +1,8 @@
 """What a model or an expansion wrote, made into queries or turned down, with the reason counted.
 
-Reasons: ``empty``, ``refusal``, ``preamble``, ``too_short``, ``too_long``, ``other_language``, ``copy_of_parent``,
-``repeated`` (the same words as an earlier query), ``near_duplicate`` (Jaccard similarity of word 3-grams).
+Reasons: ``empty``, ``garbled``, ``refusal``, ``preamble``, ``too_short``, ``too_long``, ``other_language``,
+``copy_of_parent``, ``repeated`` (the same words as an earlier query), ``near_duplicate`` (Jaccard similarity of word
+3-grams).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _PREAMBLE: Final = re.compile(
 )
 _QUOTES: Final = "\"'`*_\u201c\u201d\u2018\u2019\u00ab\u00bb "
 NGRAM: Final = 3
+_LEAST_PLAIN: Final = 0.6  # of the characters
 _TELLING: Final = 5  # words from which on a language can be told
 
 
@@ -94,6 +96,7 @@ def _fault(text: str, parent: str, settings: Cleaning) -> str | None:
     words = len(hash_words(text))
     faults = {
         "empty": not words,
+        "garbled": _is_garbled(text),
         "refusal": _REFUSAL.search(text),
         "preamble": _PREAMBLE.match(text),
         "too_short": words < settings.min_words,
@@ -102,6 +105,12 @@ def _fault(text: str, parent: str, settings: Cleaning) -> str | None:
     }
     found = next((fault for fault, hit in faults.items() if hit), None)
     return found or ("other_language" if words >= _TELLING and _is_foreign(text, settings.languages) else None)
+
+
+def _is_garbled(text: str) -> bool:
+    """Bytes that were no UTF-8, or fewer letters, digits and blanks than a formula has."""
+    plain = sum(character.isalnum() or character.isspace() for character in text)
+    return "\ufffd" in text or plain < _LEAST_PLAIN * len(text)
 
 
 def _is_foreign(text: str, languages: tuple[str, ...]) -> bool:

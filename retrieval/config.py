@@ -58,6 +58,8 @@ class Harvest(Settings):
     """What is searched."""
     search: Search = Search()
     """How much each query may bring."""
+    control: int = Field(default=2000, ge=0)
+    """Documents drawn at random from the corpus, to hold the scores of what is taken against. 0: none."""
 
     @field_validator("seeds", mode="before")
     @classmethod

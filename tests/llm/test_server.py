@@ -69,6 +69,19 @@ def test_a_server_that_cannot_start_says_why() -> None:
         pass  # this environment has no vLLM
 
 
+def test_a_server_that_dies_for_good_is_the_error_that_is_shown() -> None:
+    with (
+        pytest.raises(ModelError, match="a server has died 1 times"),
+        serve(config(restarts=0), command=COMMAND) as found,
+    ):
+        (answer,) = who(found)
+        process = psutil.Process(answer["pid"])
+        process.kill()
+        process.wait()
+        impatient = found.model_copy(update={"attempts": 2, "backoff_s": 0.01, "concurrency": 1})
+        Client(impatient).generate([Request((Message("user", "q"),), Sampling())])
+
+
 def test_secrets_stay_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CANARY_API_KEY", "CANARY_TOKEN", "CANARY_PASSWORD", "AWS_SECRET_CANARY"):
         monkeypatch.setenv(name, "s3cret")
