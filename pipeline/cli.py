@@ -1,4 +1,4 @@
-"""The command line: ``pipeline run | validate | status | explain | whatif | verify | report | schema | sample``.
+"""The command line: ``pipeline run | validate | status | explain | search | whatif | verify | report | ...``.
 
 Exit codes: 0 done; 1 the run or check failed; 2 the command or the manifest is wrong; 3 nothing found; 130 interrupted.
 """
@@ -79,6 +79,7 @@ def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = 
     """Check a manifest and its inputs without doing any work; show the plan."""
     from pipeline import console
     from pipeline.chain import open_chain
+    from pipeline.harvest import check_harvest
     from pipeline.manifest import load_manifest
     from pipeline.plan import check_columns, make_plan
     from stages.read import plan_units
@@ -86,6 +87,8 @@ def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = 
     loaded = load_manifest(manifest, overrides)
     check_columns(loaded)
     open_chain([stage for stage in loaded.stages if stage.scope == "batch"])  # lists and models are there and sound
+    if loaded.harvest is not None:
+        check_harvest(loaded.harvest)
     plan = make_plan(loaded, plan_units(loaded.source))
     phases = [(segment.phase, [stage.kind for stage in segment.stages]) for segment in plan.segments]
     if as_json:
@@ -136,6 +139,28 @@ def explain(
         for entry in found:
             print_explanation(entry)
     if not found:
+        raise typer.Exit(NOTHING)
+
+
+@app.command()
+def search(
+    index: Annotated[
+        str, typer.Argument(metavar="INDEX", help="Folder (or URL) of an index: OUTPUT/index of a harvest.")
+    ],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many documents.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Ask the index of a harvest one question and show the passages that answer best."""
+    from corpus.storage import open_store
+    from pipeline.search import print_hits, search_index
+
+    hits = search_index(open_store(index), query, k=k)
+    if as_json:
+        typer.echo(json.dumps({"hits": hits}))
+    else:
+        print_hits(hits)
+    if not hits:
         raise typer.Exit(NOTHING)
 
 

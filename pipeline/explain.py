@@ -49,6 +49,8 @@ def explain_document(store: Store, document: str) -> list[dict[str, Any]]:
                 "signals": row.get("signals") or {},
                 "rules": _rules(stages, row),
                 "scores": _scores(stages, row),
+                "domain": row.get("domain"),
+                "queries": _queries(store, manifest, row.get("queries") or ()),
                 "duplicates": _cluster(store, manifest, cluster, row["id"]) if cluster else [],
                 "survivor": row.get("survivor"),
                 "similarity": row.get("similarity"),
@@ -146,6 +148,18 @@ def _scores(stages: Sequence[Stage], row: Mapping[str, Any]) -> list[dict[str, A
     return judged
 
 
+def _queries(store: Store, manifest: CorpusManifest, hits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The queries of a harvest that take a document, best first, with their words and where they come from."""
+    texts: dict[str, dict[str, Any]] = {}
+    wanted = pa.array([hit["id"] for hit in hits], pa.string())
+    for entry in manifest.files.get("queries", ()) if hits else ():
+        with open_shard(store, entry.name) as shard:
+            table = shard.read(["id", "text", "kind", "round", "domain", "parent", "seed", "origin", "model"])
+        for query in table.filter(pc.is_in(table.column("id"), wanted)).to_pylist():
+            texts[query["id"]] = query
+    return [{**texts.get(hit["id"], {}), **hit} for hit in hits]
+
+
 def _cluster(store: Store, manifest: CorpusManifest, cluster: str, own_id: str) -> list[dict[str, Any]]:
     members: list[dict[str, Any]] = []
     for name, number, row in _find(store, manifest, cluster, ("cluster",)):
@@ -173,6 +187,9 @@ def print_explanation(entry: Mapping[str, Any]) -> None:
     for score in entry["scores"]:
         bounds = f"min {score['min']} max {score['max']}"
         console.out.print(console.safe(f"  score {score['score']} = {score['value']} ({score['model']}; {bounds})"))
+    for query in entry["queries"]:
+        line = f"{query.get('kind')} of round {query.get('round')}, {query.get('domain')}, rank {query['rank']}"
+        console.out.print(console.safe(f"  taken by {query.get('text')!r} ({line})", limit=400))
     if entry["survivor"]:
         console.out.print(console.safe(f"  {entry['survivor']} stands for it, similarity {entry['similarity']:.3f}"))
     for other in entry["duplicates"]:

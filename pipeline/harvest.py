@@ -35,9 +35,11 @@ from pipeline.serving import served
 from pipeline.task import Context, Place, Result, Task, Written, task_key
 from retrieval.config import Harvest
 from retrieval.documents import apply_harvest, harvest_unit
+from retrieval.embedder import pin_embedder
 from retrieval.fusion import RANKED
 from retrieval.queries import QUERIES
-from retrieval.writers.language_model import LanguageModel
+from retrieval.seeds import read_seeds
+from retrieval.writers.language_model import PLACES, LanguageModel
 
 ACCOUNT = pa.schema(
     [
@@ -104,6 +106,7 @@ def index_place(config: Harvest, output: Place) -> Place:
 
 def harvest(config: Harvest, plan: Plan, scheduler: Scheduler) -> Harvested:
     """Run all phases of a harvest. Raises ``CorpusError``."""
+    check_harvest(config)
     code = harvest_code(plan.code)
     where = index_place(config, scheduler.place)
     with _endpoint(config, scheduler.place) as endpoint:
@@ -120,14 +123,26 @@ def harvest(config: Harvest, plan: Plan, scheduler: Scheduler) -> Harvested:
     return Harvested(_verdicts(rounds, len(plan.units)), dict(record.files))
 
 
+def check_harvest(config: Harvest) -> None:
+    """Prove that seeds, prompts and models are there, without any work. Raises ``CorpusError``."""
+    read_seeds(config.seeds)
+    if config.index.dense is not None:
+        pin_embedder(config.index.dense.embedder)
+    writer = config.writer
+    if isinstance(writer, LanguageModel):
+        for kind, places in PLACES.items():
+            writer.prompt(kind).messages(places)
+        if writer.endpoint is not None:
+            Client(writer.endpoint).check()
+
+
 @contextmanager
 def _endpoint(config: Harvest, place: Place) -> Iterator[Endpoint | None]:
-    """The language model's endpoint, asked once before any work starts; a server of our own lives as long as this."""
+    """The language model's endpoint; a server of our own lives as long as this."""
     writer = config.writer
     if not isinstance(writer, LanguageModel):
         yield None
     elif writer.endpoint is not None:
-        Client(writer.endpoint).check()
         yield writer.endpoint
     else:
         assert writer.serve is not None

@@ -122,8 +122,7 @@ def search_shard(payload: ShardPayload, context: Context) -> Result:
     texts = read_texts(context.store, payload.block)
     names = tuple(sorted((name, entry.model_dump_json()) for name, entry in payload.files.items()))
     shard = open_shard(payload.place.root, tuple(payload.place.options.items()), names)
-    searcher = shard.lexical()
-    hits = [searcher.search(query_terms(text, payload.stemming), payload.depth) for text in texts]
+    hits = shard.lexical().search(query_terms(texts, payload.stemming), payload.depth)
     files = {"lexical": _write_hits(context.staging / "lexical.parquet", hits, payload, shard.rows)}
     if payload.dense is not None:
         vectors = _embedder(payload.dense, payload.pins).queries(texts)
@@ -148,8 +147,8 @@ def _highest_scores(payload: FusePayload, store: Store) -> NDArray[np.float64]:
     index, block = payload.index, payload.block
     statistics = read_statistics(payload.place.open(), index.statistics, index.passages, index.mean_length)
     highest = np.zeros(block.end)
-    for number, text in enumerate(read_texts(store, block), block.start):
-        highest[number] = highest_score(statistics, query_terms(text, index.settings.lexical.stemming))
+    terms = query_terms(read_texts(store, block), index.settings.lexical.stemming)
+    highest[block.start :] = [highest_score(statistics, each) for each in terms]
     return highest
 
 

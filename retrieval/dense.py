@@ -38,7 +38,7 @@ class Dense(Settings):
     """`auto`: flat up to 20,000 passages in a shard, hnsw up to a million, ivfpq above."""
     hnsw_links: int = Field(default=32, ge=4, le=256)
     """Neighbours of a node of the graph."""
-    hnsw_search: int = Field(default=64, ge=1)
+    hnsw_search: int = Field(default=128, ge=1)
     """Nodes that a search keeps open: more find more, slower."""
     ivf_probes: int = Field(default=32, ge=1)
     """Clusters that a search looks into."""
@@ -70,7 +70,7 @@ def build_index(vectors: Vectors, config: Dense, path: Path) -> Structure:
         return structure
     if structure == "hnsw":
         index: Any = faiss.IndexHNSWFlat(size, config.hnsw_links, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = 2 * config.hnsw_links
+        index.hnsw.efConstruction = 4 * config.hnsw_links
     else:
         lists = max(1, min(int(4 * np.sqrt(len(vectors))), len(vectors) // 39))
         quantizer = faiss.IndexFlatIP(size)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ from pydantic import Field
 
 from corpus.settings import Settings
 from retrieval.passages import Cut
-from retrieval.terms import NO_TERM, Stemming, Terms
+from retrieval.terms import Stemming, Terms
+
+_OVERFETCH: Final = 4  # passages asked for per document wanted
 
 
 class Bm25(Settings):
@@ -79,43 +81,34 @@ class Statistics(NamedTuple):
 
 def count_postings(terms: Terms, cut: Cut) -> Postings:
     """The postings of a batch of passages, in order of term and passage."""
-    begin, end = cut.words[:, 0], cut.words[:, 1]
-    sizes = end - begin
-    passage = np.repeat(np.arange(len(begin)), sizes)
-    word = np.arange(len(passage)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(begin, sizes)
-    hashes = terms.hashes[word]
-    said = hashes != NO_TERM
-    distinct, which = np.unique(hashes[said], return_inverse=True)
-    keys, counts = np.unique((which.astype(np.int64) << 32) | passage[said], return_counts=True)
-    lengths = np.bincount(passage[said], minlength=len(begin))
-    indptr = np.searchsorted(keys >> 32, np.arange(len(distinct) + 1))
-    return Postings(
-        distinct,
-        indptr.astype(np.int64),
-        (keys & 0xFFFFFFFF).astype(np.int32),
-        counts.astype(np.int32),
-        lengths.astype(np.int32),
-    )
+    from retrieval.terms_kernel import count_frequencies, fill_postings
+
+    frequencies = np.zeros(len(terms.vocabulary), np.int64)
+    lengths = np.zeros(len(cut.words), np.int32)
+    count_frequencies(terms.numbers, cut.words, frequencies, lengths)
+    indptr = np.concatenate([np.zeros(1, np.int64), frequencies.cumsum()])
+    postings, counts = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.int32)
+    fill_postings(terms.numbers, cut.words, indptr, postings, counts)
+    return Postings(terms.vocabulary, indptr, postings, counts, lengths)
 
 
 def merge_postings(parts: Sequence[Postings]) -> Postings:
     """The postings of several batches as those of one: passages of later batches count on."""
-    shift = np.cumsum([0, *(len(part.lengths) for part in parts)])
-    terms = np.concatenate([np.zeros(0, np.uint64), *(np.repeat(p.terms, np.diff(p.indptr)) for p in parts)])
-    passages = np.concatenate(
-        [np.zeros(0, np.int64), *(p.postings.astype(np.int64) + at for p, at in zip(parts, shift, strict=False))]
-    )
-    counts = np.concatenate([np.zeros(0, np.int32), *(part.counts for part in parts)])
+    from retrieval.terms_kernel import copy_postings
+
+    terms = np.unique(np.concatenate([np.zeros(0, np.uint64), *(part.terms for part in parts)]))
+    places = [np.searchsorted(terms, part.terms) for part in parts]
+    frequencies = np.zeros(len(terms), np.int64)
+    for part, place in zip(parts, places, strict=True):
+        frequencies[place] += np.diff(part.indptr)
+    indptr = np.concatenate([np.zeros(1, np.int64), frequencies.cumsum()])
+    postings, counts = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.int32)
+    behind, shift = indptr[:-1].copy(), 0
+    for part, place in zip(parts, places, strict=True):
+        copy_postings(place, part.indptr, part.postings, part.counts, shift, behind, postings, counts)
+        shift += len(part.lengths)
     lengths = np.concatenate([np.zeros(0, np.int32), *(part.lengths for part in parts)])
-    order = np.argsort(terms, kind="stable")  # passages of a term are in order already: batches are
-    distinct, first = np.unique(terms[order], return_index=True)
-    return Postings(
-        distinct,
-        np.append(first, len(terms)).astype(np.int64),
-        passages[order].astype(np.int32),
-        counts[order],
-        lengths,
-    )
+    return Postings(terms, indptr, postings, counts, lengths)
 
 
 def merge_statistics(parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.int64]]], lengths: Lengths) -> Statistics:
@@ -155,6 +148,7 @@ class LexicalShard:
 
     def __init__(self, postings: Postings, scores: NDArray[np.float32], first: NDArray[np.int64]) -> None:
         self._terms, self._first = postings.terms, first
+        self._document = np.repeat(np.arange(len(first) - 1), np.diff(first))
         self._matrix = {
             "data": scores,
             "indices": postings.postings,
@@ -162,35 +156,54 @@ class LexicalShard:
             "num_docs": len(postings.lengths),
         }
 
-    def search(self, terms: NDArray[np.uint64], k: int) -> Found:
-        """The best ``k`` documents for a query, each by its best passage; equal scores in order of the corpus."""
-        at = np.searchsorted(self._terms, terms)
-        at = at[(at < len(self._terms)) & (self._terms[np.minimum(at, len(self._terms) - 1)] == terms)]
-        if not len(at) or len(self._first) < 2:
-            return Found.none()
-        adder = _adder()
-        adder.scores = self._matrix
-        return best_documents(np.asarray(adder.get_scores_from_ids(at.tolist())), self._first, k)
+    def search(self, queries: Sequence[NDArray[np.uint64]], k: int) -> list[Found]:
+        """The best ``k`` documents for each query, each by its best passage; equal scores in order of the corpus."""
+        known = [self._known(terms) for terms in queries]
+        asked = [number for number, terms in enumerate(known) if terms]
+        found = [Found.none()] * len(queries)
+        passages = len(self._document)
+        if not asked or not passages:
+            return found
+        searcher = _searcher()
+        searcher.scores, searcher.unique_token_ids_set = self._matrix, range(len(self._terms))
+        wanted = min(_OVERFETCH * k, passages)
+        best, scores = searcher.retrieve([known[number] for number in asked], k=wanted, show_progress=False)
+        for number, documents, least in zip(asked, self._documents(best, scores, k), scores[:, -1], strict=True):
+            if len(documents.documents) < k and wanted < passages and least > 0:
+                # long documents took all places: look at every passage
+                everything = np.asarray(searcher.get_scores_from_ids(known[number]))
+                order = np.argsort(-everything, kind="stable")
+                documents = self._documents(order.astype(np.int32)[None], everything[order][None], k)[0]
+            found[number] = documents
+        return found
 
+    def _known(self, terms: NDArray[np.uint64]) -> list[int]:
+        """Numbers of the terms that the shard holds."""
+        if not len(self._terms):
+            return []
+        at = np.minimum(np.searchsorted(self._terms, terms), len(self._terms) - 1)
+        known: list[int] = at[self._terms[at] == terms].tolist()
+        return known
 
-def best_documents(scores: NDArray[np.float32], first: NDArray[np.int64], k: int) -> Found:
-    """The ``k`` documents with the best passages, from a score for every passage; scores of 0 and less do not count."""
-    best = np.maximum.reduceat(scores, first[:-1])
-    if k < len(best):
-        edge = np.partition(best, len(best) - k)[len(best) - k]
-        documents = np.flatnonzero(best >= max(edge, np.float32(1e-12)))
-    else:
-        documents = np.flatnonzero(best > 0)
-    documents = documents[np.lexsort((documents, -best[documents]))][:k]
-    passages = [first[d] + int(scores[first[d] : first[d + 1]].argmax()) for d in documents.tolist()]
-    return Found(documents, np.array(passages, np.int64), best[documents])
+    def _documents(self, passages: NDArray[np.int32], scores: NDArray[np.float32], k: int) -> list[Found]:
+        """The documents of each row of passages, which are sorted by falling score."""
+        from retrieval.lexical_kernel import best_documents
+
+        places, counts = np.empty((len(passages), k), np.int64), np.empty(len(passages), np.int64)
+        best_documents(passages, scores, self._document, places, counts)
+        found = []
+        for row, values, place, count in zip(passages, scores, places, counts.tolist(), strict=True):
+            chosen = place[:count]
+            best = row[chosen].astype(np.int64)
+            found.append(Found(self._document[best], best, values[chosen]))
+        return found
 
 
 @cache
-def _adder() -> Any:
-    """One searcher for all shards of a process: each compiles its kernel anew."""
+def _searcher() -> Any:
+    """One searcher for all shards of a process: each compiles its kernels anew."""
     import bm25s
 
     searcher = bm25s.BM25(method="lucene", backend="numba")
-    searcher.nonoccurrence_array = None
+    searcher.nonoccurrence_array, searcher.vocab_dict = None, {}
     return searcher

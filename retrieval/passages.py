@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from corpus.settings import Settings
-from retrieval.terms import NO_TERM, Terms
+from retrieval.terms import Terms
 from stages.text_buffers import text_buffers
 
 
@@ -42,7 +42,8 @@ class Cut(NamedTuple):
 def cut_passages(terms: Terms, settings: Passages) -> Cut:
     """Where passages begin and end. A document without a term has none; its last passage may be short."""
     counts = np.diff(terms.starts)
-    said = np.add.reduceat(np.append(terms.hashes != NO_TERM, False), terms.starts[:-1]) if len(counts) else counts
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(terms.numbers >= 0)])
+    said = before[terms.starts[1:]] - before[terms.starts[:-1]]
     step = settings.words - settings.overlap
     many = np.where((counts > 0) & (said > 0), 1 + np.maximum(0, -(-(counts - settings.words) // step)), 0)
     row = np.repeat(np.arange(len(counts)), many)

@@ -7,7 +7,9 @@ million terms share a hash is 0.03 %.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -26,61 +28,61 @@ _WORDS: Final = (
 FUNCTION_WORDS: Final = tuple(_WORDS.split())
 """English words that say nothing about what a text is about; other languages keep theirs, which weigh little."""
 
-NO_TERM: Final = np.uint64(0)
-
 
 class Terms(NamedTuple):
-    """Terms of several texts: those of text ``i`` are ``hashes[starts[i]:starts[i + 1]]``, in order.
+    """Terms of several texts. The words of text ``i`` are ``numbers[starts[i]:starts[i + 1]]``, in order.
 
-    ``spans`` holds where each stands: first byte and the byte behind it, counted in the batch's buffer of text.
-    Function words are there as ``NO_TERM``, so that positions count words as people do.
+    A number is a place in ``vocabulary`` (sorted hashes); function words have -1, so that positions count words as
+    people do. ``spans`` holds where each word stands: first byte and the byte behind it, in the batch's buffer of text.
     """
 
-    hashes: NDArray[np.uint64]
+    vocabulary: NDArray[np.uint64]
+    numbers: NDArray[np.int32]
     spans: NDArray[np.int64]
     starts: NDArray[np.int64]
 
 
 def find_terms(texts: pa.Array | pa.ChunkedArray, stemming: Stemming) -> Terms:
     """The terms of a column of texts; null texts have none."""
-    from retrieval.terms_kernel import find_words
+    from retrieval.terms_kernel import find_words, number_distinct
 
     data, offsets = text_buffers(texts)
     counts = np.zeros(len(offsets) - 1, np.int64)
-    nothing = np.empty(0, np.uint64), np.empty((0, 2), np.int64)
-    total = find_words(data, offsets, *nothing, counts)
-    hashes, spans = np.empty(total, np.uint64), np.empty((total, 2), np.int64)
-    find_words(data, offsets, hashes, spans, counts)
+    most = (int(offsets[-1] - offsets[0]) + len(counts)) // 2 + 1  # a word takes a byte and one that ends it
+    hashes, spans = np.empty(most, np.uint64), np.empty((most, 2), np.int64)
+    total = find_words(data, offsets, hashes, spans, counts)
+    hashes, spans = hashes[:total], spans[:total]
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    return Terms(_stemmed(data, hashes, spans, stemming), spans, starts)
+    words, first = np.empty(total, np.int32), np.empty(total, np.int64)
+    first = first[: number_distinct(hashes, words, first)]
+    stems = _stems(data, hashes[first], spans[first], stemming)
+    said = ~np.isin(hashes[first], _function_words())
+    vocabulary, stem = np.unique(stems[said], return_inverse=True)
+    term = np.full(len(first), -1, np.int32)
+    term[said] = stem
+    return Terms(vocabulary, term[words], spans, starts)
 
 
-def query_terms(text: str, stemming: Stemming) -> NDArray[np.uint64]:
-    """The terms of one query, in order, function words left out."""
-    hashes = find_terms(pa.array([text], pa.large_string()), stemming).hashes
-    found: NDArray[np.uint64] = hashes[hashes != NO_TERM]
-    return found
+def query_terms(texts: Sequence[str], stemming: Stemming) -> list[NDArray[np.uint64]]:
+    """The terms of each query, in order, function words left out."""
+    found = find_terms(pa.array(texts, pa.large_string()), stemming)
+    parts = (found.numbers[start:end] for start, end in pairwise(found.starts.tolist()))
+    return [found.vocabulary[part[part >= 0]] for part in parts]
 
 
-def _stemmed(
+def _stems(
     data: NDArray[np.uint8], hashes: NDArray[np.uint64], spans: NDArray[np.int64], stemming: Stemming
 ) -> NDArray[np.uint64]:
-    if not len(hashes):
+    """Hashes of the stems of words; that of the word itself where it is one."""
+    if stemming == "none" or not len(hashes):
         return hashes
-    distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    stems = distinct.copy()
-    if stemming != "none":
-        words = [data[start:end].tobytes().decode("utf-8", "replace").lower() for start, end in spans[first].tolist()]
-        for number, (word, stem) in enumerate(zip(words, _stemmer(stemming).stemWords(words), strict=True)):
-            if stem != word:
-                stems[number] = _hash_of(stem)
-    stems[np.isin(distinct, _function_words())] = NO_TERM
-    return stems[which]
-
-
-def _hash_of(stem: str) -> np.uint64:
-    found = hash_words(stem)
-    return np.uint64(found[0]) if len(found) else NO_TERM
+    stems = hashes.copy()
+    words = [data[start:end].tobytes().decode("utf-8", "replace").lower() for start, end in spans.tolist()]
+    for number, (word, stem) in enumerate(zip(words, _stemmer(stemming).stemWords(words), strict=True)):
+        if stem != word:
+            found = hash_words(stem)
+            stems[number] = found[0] if len(found) else stems[number]
+    return stems
 
 
 @cache

@@ -21,7 +21,7 @@ from pydantic import Field
 from corpus.settings import Settings
 from retrieval.lexical import Statistics, idf
 from retrieval.queries import Query
-from retrieval.terms import NO_TERM, Stemming, find_terms
+from retrieval.terms import Stemming, find_terms
 
 ORIGIN: Final = "keyphrases@1"
 _WORD: Final = re.compile(r"[^\W\d_][\w\u2019'-]*")
@@ -171,7 +171,9 @@ def _weights(found: Feedback, statistics: Statistics, stemming: Stemming) -> Wei
 
 
 def _first_terms(words: list[str], stemming: Stemming) -> NDArray[np.uint64]:
+    """The first term of each word, 0 for function words."""
     found = find_terms(pa.array(words, pa.large_string()), stemming)
-    first = np.minimum(found.starts[:-1], max(len(found.hashes) - 1, 0))
-    some = np.diff(found.starts) > 0
-    return np.where(some, found.hashes[first], NO_TERM) if len(found.hashes) else np.zeros(len(words), np.uint64)
+    terms = np.append(found.vocabulary, np.uint64(0))  # -1 is the last
+    numbers = np.append(found.numbers, np.int32(-1))
+    first: NDArray[np.uint64] = terms[np.where(np.diff(found.starts) > 0, numbers[found.starts[:-1]], -1)]
+    return first

@@ -23,6 +23,11 @@ from retrieval.cleaning import split_lines, strip_marker
 from retrieval.queries import Kind, Query
 
 PROMPTS: Final = Path(__file__).parents[1] / "prompts"
+PLACES: Final[Mapping[Kind, Mapping[str, str]]] = {
+    kind: {"domain": "", "seed": "", "count": ""} for kind in ("question", "thought")
+}
+"""The places that a prompt may have."""
+
 _SEED_STEP: Final = 1000  # between the sampling seeds of the samples of one prompt: retries use the seeds between
 
 
