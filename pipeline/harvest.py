@@ -20,13 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.commit import TaskRecord
+from corpus.errors import RunError
 from corpus.shards import read_partition, write_table
 from corpus.storage import FileEntry, Store
 from llm.client import Client
 from llm.config import Endpoint
 from pipeline.barriers import ROW_MASK, Apply
 from pipeline.control import control_group, merged
-from pipeline.index_phases import build
+from pipeline.index_phases import IndexCard, build
 from pipeline.plan import Plan
 from pipeline.query_phases import Bench, Round, bootstrap, read_queries
 from pipeline.scheduler import Scheduler
@@ -113,6 +114,7 @@ def harvest(config: Harvest, plan: Plan, scheduler: Scheduler) -> Harvested:
         builder = Scheduler(scheduler.executor, where, scheduler.watcher, max_attempts=scheduler.max_attempts)
         card = build(config.index, plan.manifest.source, plan.units, code, where.open(), builder)
         rounds = bootstrap(Bench(config, card, where, scheduler.place, scheduler, code, endpoint))
+    _refuse_nothing(rounds, card)
     control = control_group(plan, config.control, card.documents, code, scheduler)
     hashes = [[entry.queries.sha256, *(r.file("ranked").sha256 for r in entry.ranked)] for entry in rounds]
     samples = [record.file("control").sha256 for record in control]
@@ -148,6 +150,17 @@ def _endpoint(config: Harvest, place: Place) -> Iterator[Endpoint | None]:
         assert writer.serve is not None
         with served(writer.serve) as endpoint:
             yield endpoint
+
+
+def _refuse_nothing(rounds: Sequence[Round], card: IndexCard) -> None:
+    """An empty pile is never silent."""
+    if not any(entry.account["found"] for entry in rounds):
+        asked = sum(entry.queries.rows for entry in rounds)
+        raise RunError(
+            f"{asked} queries found nothing in {card.documents} documents",
+            where="harvest",
+            fix="look at the language and subjects of seeds and corpus, at source.text_field and at search.min_lexical",
+        )
 
 
 def _verdicts(rounds: Sequence[Round], units: int) -> list[HarvestVerdicts]:

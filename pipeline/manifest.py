@@ -11,9 +11,9 @@ import difflib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -22,7 +22,7 @@ from corpus.errors import ManifestError
 from corpus.settings import Settings
 from pipeline.yaml_source import Document, read_yaml
 from retrieval.config import Harvest
-from stages.catalogue import STAGE_KINDS, AnyStage
+from stages.catalogue import AnyStage
 from stages.read import SourceConfig
 from stages.read.units import refuse_secrets, refuse_userinfo
 
@@ -160,7 +160,9 @@ def _fault_line(document: Document, fault: ErrorDetails) -> str:
         hint = _did_you_mean(str(location[-1]), _known_keys(document.data, location))
     elif fault["type"] == "union_tag_invalid":
         kind = str(fault["input"].get("kind")) if isinstance(fault["input"], Mapping) else ""
-        message, hint = f"unknown stage kind {kind!r}", _did_you_mean(kind, STAGE_KINDS)
+        what = "unknown stage kind" if location[0] == "stages" else "unknown kind"
+        tags = [tag.strip(" '") for tag in str(fault["ctx"]["expected_tags"]).split(",")]
+        message, hint = f"{what} {kind!r}", _did_you_mean(kind, tags)
     elif fault["type"] == "missing":
         message = "this key is required"
     elif fault["type"] == "literal_error":
@@ -184,14 +186,23 @@ def _without_tags(data: Any, location: Sequence[str | int]) -> tuple[str | int, 
 
 
 def _known_keys(data: Any, location: Sequence[str | int]) -> list[str]:
-    if len(location) == 1:
-        return list(Manifest.model_fields)
-    if location[0] == "stages" and isinstance(location[1], int):
-        kind = data["stages"][location[1]].get("kind")
-        model = STAGE_KINDS.get(kind)
-        return list(model.model_fields) if model else []
-    annotation = Manifest.model_fields[str(location[0])].annotation
-    return list(getattr(annotation, "model_fields", {}))
+    """The keys that could stand where the last one of ``location`` does: those of the models on the way there."""
+    models: list[type[BaseModel]] = [Manifest]
+    for step in location[:-1]:
+        data = data[step]
+        if isinstance(step, str):
+            fields = [model.model_fields[step] for model in models if step in model.model_fields]
+            models = [found for field in fields for found in _models_in(field.annotation)]
+        kind = data.get("kind") if isinstance(data, Mapping) else None
+        if kind is not None and len(models) > 1:
+            models = [model for model in models if kind in get_args(model.model_fields["kind"].annotation)]
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
 
 
 def _literals(fault: ErrorDetails) -> list[str]:

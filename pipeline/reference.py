@@ -6,17 +6,16 @@ rulesets that ship. Only what a reason means is written here, since no model hol
 
 from __future__ import annotations
 
-import json
 import sys
-import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from inspect import cleandoc
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ByteSize, TypeAdapter
-from pydantic.fields import FieldInfo
+from pydantic import TypeAdapter
 
 from pipeline.columns import column_docs
+from pipeline.reference_format import Reasons, arrow_name, fields_table, reasons_table, table
+from pipeline.reference_harvest import harvest_reference
 from stages.catalogue import STAGE_KINDS, AnyStage
 from stages.edit import LINE_RULES, PRESETS
 from stages.rules import Rule, load_rules
@@ -40,8 +39,6 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "decontaminate": {"benchmarks": ["questions.jsonl"]},
 }
 """What it takes to make a stage whose fields are not all optional."""
-
-Reasons = tuple[tuple[str, str], ...]
 
 READING: Reasons = (
     ("record/not_response@1", "not a captured response: warcinfo, request, metadata and the like"),
@@ -102,11 +99,12 @@ REASONS: dict[str, Reasons] = {
 def reference() -> str:
     """The whole page as Markdown."""
     parts = [_HEAD, "## Contents\n", "\n".join(f"* [{kind}](#{kind})" for kind in STAGE_KINDS)]
-    parts.append("* [Reading](#reading), [The engine](#the-engine), [Signals](#signals), [Rulesets](#rulesets)\n")
+    others = ("Reading", "The engine", "The block harvest", "Signals", "Rulesets")
+    parts.append("* " + ", ".join(f"[{name}](#{name.lower().replace(' ', '-')})" for name in others) + "\n")
     parts += [_stage(kind, model) for kind, model in STAGE_KINDS.items()]
-    parts += ["## Reading\n\nReasons given before any stage, by the reader.\n", _reasons(READING)]
-    parts += ["## The engine\n\nCauses that any stage can have.\n", _reasons(ENGINE)]
-    parts += [_signals(), *_rulesets()]
+    parts += ["## Reading\n\nReasons given before any stage, by the reader.\n", reasons_table(READING)]
+    parts += ["## The engine\n\nCauses that any stage can have.\n", reasons_table(ENGINE)]
+    parts += [*harvest_reference(), _signals(), *_rulesets()]
     return "\n".join(parts)
 
 
@@ -124,19 +122,12 @@ def _stage(kind: str, model: type[Stage]) -> str:
     needs = ", ".join(f"`{name}`" for name in sorted(stage.needs())[:12])
     more = len(stage.needs()) - 12
     parts.append(f"Needs {needs}{f' and {more} more signals' if more > 0 else ''}.\n")
-    properties = model.model_json_schema().get("properties", {})
-    rows = [
-        (f"`{name}`", _type(field.annotation), _default(field), (field.description or "").replace("``", "`"))
-        for name, field in model.model_fields.items()
-        if name != "kind" and name in properties
-    ]
-    if rows:
-        parts.append(_table(("field", "type", "default", "meaning"), rows))
+    parts.append(fields_table(model))
     if kind == "edit":
         parts.append(_line_rules())
     parts.append(_adds(kind, stage))
     if kind in REASONS:
-        parts.append(_reasons(REASONS[kind]))
+        parts.append(reasons_table(REASONS[kind]))
     return "\n".join(part for part in parts if part)
 
 
@@ -149,13 +140,13 @@ def _adds(kind: str, stage: Stage) -> str:
         scores = [
             (f"`{name}`", "float32", f"model `{model}`: {docs[name]}") for model, name in PUBLISHED_COLUMNS.items()
         ]
-        return _table(("adds one of", "type", "meaning"), [*scores, ("`<model>_score`", "float32", "any other model")])
-    rows = [(f"`{name}`", _arrow(kind_), docs[name]) for name, kind_ in stage.adds().items()]
+        return table(("adds one of", "type", "meaning"), [*scores, ("`<model>_score`", "float32", "any other model")])
+    rows = [(f"`{name}`", arrow_name(kind_), docs[name]) for name, kind_ in stage.adds().items()]
     if kind == "dedup":
         rows += [
             (f"`{name}`", arrow, docs[name]) for name, arrow in (("survivor", "string"), ("similarity", "float32"))
         ]
-    return _table(("adds", "type", "meaning"), rows) if rows else ""
+    return table(("adds", "type", "meaning"), rows) if rows else ""
 
 
 def _line_rules() -> str:
@@ -164,17 +155,17 @@ def _line_rules() -> str:
         for name in (r.name for r in LINE_RULES)
     }
     rows = [(f"`{rule.name}`", rule.doc, on[rule.name], rule.source) for rule in LINE_RULES]
-    return _table(("line rule", "does", "on in preset", "source"), rows)
+    return table(("line rule", "does", "on in preset", "source"), rows)
 
 
 def _signals() -> str:
-    rows = [(f"`{signal.name}`", _arrow(signal.type), signal.unit, signal.doc) for signal in SIGNALS.values()]
+    rows = [(f"`{signal.name}`", arrow_name(signal.type), signal.unit, signal.doc) for signal in SIGNALS.values()]
     fields = [(f"`{name}`", "int32", "", doc) for name, doc in FIELDS.items()]
     return (
         "## Signals\n\nFields of the struct column `signals`; the last four are columns of their own. Raw words stand "
         "between blanks; normalised words are those without punctuation, in lower case; words and marks are what a "
         "tokeniser sees (`stages/signals/definitions.py` has the exact definitions).\n\n"
-        + _table(("signal", "type", "unit", "definition"), [*rows, *fields])
+        + table(("signal", "type", "unit", "definition"), [*rows, *fields])
     )
 
 
@@ -187,7 +178,7 @@ def _rulesets() -> Iterable[str]:
         rules = load_rules((name,))
         yield f"### {name}\n"
         rows = [(f"`{rule.name}`", f"`{rule.signal}`", _bound(rule), rule.source) for rule in rules]
-        yield _table(("rule", "signal", "kept within", "source"), rows)
+        yield table(("rule", "signal", "kept within", "source"), rows)
 
 
 def _bound(rule: Rule) -> str:
@@ -201,49 +192,6 @@ def _interval(low: float | None, high: float | None) -> str:
     if low is None:
         return f"at most {high:g}"
     return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-
-
-def _type(annotation: Any) -> str:
-    """A type as a manifest's author sees it: ``list of string``, ``number or null``."""
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type(inside[0])
-    if origin is Literal:
-        return " / ".join(f"`{value}`" for value in inside)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_type(part) for part in inside)
-    if origin is tuple:
-        return f"list of {_type(inside[0])}"
-    if inside:
-        return f"map from {_type(inside[0])} to {_type(inside[1])}"
-    return "any" if annotation is Any else _plain_type(annotation)
-
-
-def _plain_type(annotation: type) -> str:
-    if issubclass(annotation, BaseModel):
-        return "{" + ", ".join(annotation.model_fields) + "}"
-    names = {str: "string", bool: "boolean", int: "integer", float: "number", ByteSize: "size", type(None): "null"}
-    return names.get(annotation, annotation.__name__)
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    return f"`{json.dumps(field.get_default(call_default_factory=True))}`"
-
-
-def _arrow(kind: object) -> str:
-    return {"float": "float32", "large_string": "string"}.get(str(kind), str(kind))
-
-
-def _reasons(rows: Reasons) -> str:
-    return _table(("reason", "when"), [(f"`{name}`", doc) for name, doc in rows])
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
-    lines += ["| " + " | ".join(" ".join(text.split()).replace("|", "\\|") for text in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

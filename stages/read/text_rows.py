@@ -1,7 +1,8 @@
 """Documents that are text already: JSON lines and Parquet.
 
 The text is sanitised and goes into ``content``; ``html`` stays null. A row without text, and a line that is no JSON
-object, is quarantined with its cause. A given id is taken over as a string: whether ids are unique is the user's
+object, is quarantined with its cause. Documents of a corpus of ours keep the place in the crawl that they were taken
+from. A given id is taken over as a string: whether ids are unique is the user's
 matter, and rows without one get the id that any record gets. Memory: one line, or one batch of rows.
 """
 
@@ -26,6 +27,7 @@ from .units import SourceConfig, Unit, require_text_column
 
 _STEP = 1 << 20
 _COLUMN_ROWS = 256
+_ORIGIN = ("warc_path", "warc_offset", "warc_length")
 
 
 def jsonl_rows(reader: RangeReader, unit: Unit, source: SourceConfig) -> Iterator[Row]:
@@ -133,14 +135,16 @@ def _document(fields: Mapping[str, Any], place: _Place, unit: Unit, source: Sour
     url_value = fields.get(source.url_field)
     url = sanitise_text(url_value) if isinstance(url_value, str) and url_value else None
     given = fields.get(source.id_field)
+    path, offset, length = _origin(fields) or (unit.path, place.offset, place.length)
+    crawl = fields.get("crawl")
     row = Row(
         id=record_id(unit.path, place.offset, url) if given in (None, "") else sanitise_text(str(given)),
         url=url,
-        crawl=unit.crawl,
+        crawl=crawl if isinstance(crawl, str) and not unit.crawl else unit.crawl,
         date=_date(fields.get(source.date_field)),
-        warc_path=unit.path,
-        warc_offset=place.offset,
-        warc_length=place.length,
+        warc_path=path,
+        warc_offset=offset,
+        warc_length=length,
         source_bytes=len(place.raw),
     )
     if not isinstance(text, str):
@@ -159,6 +163,14 @@ def _document(fields: Mapping[str, Any], place: _Place, unit: Unit, source: Sour
     if not content or content.isspace():
         return row._replace(outcome="rejected", reason="record/empty@1")
     return row._replace(content=content)
+
+
+def _origin(fields: Mapping[str, Any]) -> tuple[str, int, int] | None:
+    """The place in a crawl that a document of ours was taken from: it is told on, however often it is read again."""
+    path, offset, length = (fields.get(name) for name in _ORIGIN)
+    if isinstance(path, str) and path and type(offset) is int and type(length) is int:
+        return sanitise_text(path), offset, length
+    return None
 
 
 def _date(value: Any) -> str | None:
@@ -200,7 +212,7 @@ def parquet_rows(unit: Unit, source: SourceConfig) -> Iterator[Row]:
     with open_parquet(unit.path, source.storage_options) as file:
         names = file.schema_arrow.names
         require_text_column(names, source, unit.path)
-        wanted = (source.text_field, source.id_field, source.url_field, source.date_field)
+        wanted = (source.text_field, source.id_field, source.url_field, source.date_field, "crawl", *_ORIGIN)
         columns = [name for name in dict.fromkeys(wanted) if name in names]
         metadata = file.metadata
         offset = sum(metadata.row_group(group).num_rows for group in range(unit.start))
