@@ -33,10 +33,10 @@ class SeedSource(Settings):
     """Domain of all these seeds: the label of what they find."""
     domain_field: str | None = None
     """Field of a record that names its domain, such as `subject`."""
-    only: tuple[str, ...] = ()
-    """Of `domain_field`, take these values only. Empty: all."""
-    per_domain: int | None = Field(default=None, ge=1)
-    """Take this many seeds of each domain at most, the first ones."""
+    domains: dict[str, tuple[str, ...]] = {}
+    """Domain -> values of `domain_field` that belong to it, others are left out. Empty: each value is a domain."""
+    per_value: int | None = Field(default=None, ge=1)
+    """Of each value of `domain_field` (or of the whole source), take this many seeds at most, the first ones."""
 
     @model_validator(mode="after")
     def _check(self) -> SeedSource:
@@ -46,6 +46,9 @@ class SeedSource(Settings):
             raise ValueError("a seed source has either domain or domain_field")
         if self.texts and self.domain_field:
             raise ValueError("texts have no fields: name their domain")
+        values = [value for some in self.domains.values() for value in some]
+        if self.domains and (not self.domain_field or len(set(values)) < len(values)):
+            raise ValueError("domains sorts the values of domain_field, each into one domain")
         return self
 
 
@@ -57,33 +60,36 @@ def read_seeds(sources: Sequence[SeedSource]) -> list[Query]:
     seen: set[tuple[str, bytes]] = set()
     seeds: list[Query] = []
     for source in sources:
-        found = [seed for seed in _read(source) if (seed.domain, wording(seed.text)) not in seen]
         taken: Counter[str] = Counter()
-        for seed in found:
+        found = list(_read(source))
+        for value, seed in found:
             key = (seed.domain, wording(seed.text))
-            if key not in seen and taken[seed.domain] < (source.per_domain or len(found)):
+            if key not in seen and taken[value] < (source.per_value or len(found)):
                 seen.add(key)
-                taken[seed.domain] += 1
+                taken[value] += 1
                 seeds.append(seed)
-        missing = sorted(set(source.only) - {seed.domain for seed in _read(source)}) if source.only else []
+        missing = {value for some in source.domains.values() for value in some} - {value for value, _ in found}
         if missing:
             raise ManifestError(
-                f"no seed is of {source.domain_field} {missing[0]!r}", where=source.path or "", fix="check only:"
+                f"no seed has {min(missing)!r} as its {source.domain_field}",
+                where=source.path or "",
+                fix="check domains:",
             )
     if not seeds:
         raise ManifestError("there is not one seed", fix="name a file with seeds, or write some under texts:")
     return seeds
 
 
-def _read(source: SeedSource) -> Iterator[Query]:
+def _read(source: SeedSource) -> Iterator[tuple[str, Query]]:
+    """(value of its domain field, seed) of everything in a source."""
     count = 0
-    for raw, domain, origin in _texts(source):
+    for raw, value, domain, origin in _texts(source):
         text = " ".join(compose(raw)[0].split())[:LONGEST]
         if not wording(text):
             continue
         count += 1
         identity = query_id(domain, text)
-        yield Query(identity, text, "seed", 0, domain, seed=identity, origin=origin)
+        yield value, Query(identity, text, "seed", 0, domain, seed=identity, origin=origin)
     if not count:
         raise ManifestError(
             "a source of seeds holds none",
@@ -92,25 +98,25 @@ def _read(source: SeedSource) -> Iterator[Query]:
         )
 
 
-def _texts(source: SeedSource) -> Iterator[tuple[str, str, str]]:
-    """(text, domain, where it stands) of everything in a source."""
+def _texts(source: SeedSource) -> Iterator[tuple[str, str, str, str]]:
+    """(text, value of its domain field, domain, where it stands) of everything in a source."""
     if source.path is None:
         assert source.domain is not None
         for text in source.texts:
-            yield text, source.domain, "manifest"
+            yield text, "", source.domain, "manifest"
         return
     path = Path(source.path)
     if not path.is_file():
-        raise ManifestError(
-            f"there is no file of seeds at {path}", fix="paths are relative to where the run is started"
-        )
+        fix = "paths are relative to where the run is started"
+        raise ManifestError(f"there is no file of seeds at {path}", fix=fix)
+    sorted_into = {value: domain for domain, values in source.domains.items() for value in values}
     try:
         for number, record in enumerate(_records(path), 1):
-            value: Any = record.get(source.field)
-            domain: Any = source.domain or record.get(source.domain_field or "")
-            if not isinstance(value, str) or not isinstance(domain, str) or (source.only and domain not in source.only):
-                continue
-            yield value, domain, f"{path.name}: {record.get(source.id_field) or f'record {number}'}"
+            seed: Any = record.get(source.field)
+            value: Any = "" if source.domain else record.get(source.domain_field or "")
+            domain = source.domain or (sorted_into.get(value) if source.domains else value)
+            if isinstance(seed, str) and isinstance(domain, str) and domain:
+                yield seed, str(value), domain, f"{path.name}: {record.get(source.id_field) or f'record {number}'}"
     except (OSError, ValueError, StageError) as error:
         if isinstance(error, ManifestError):
             raise

@@ -207,7 +207,8 @@ def test_beyond_a_number_of_clusters_they_are_sampled_and_the_factor_is_told(tmp
 def test_a_host_raises_an_alarm_only_with_many_pages_and_more_than_the_share_removed(judged, kept, alarm):
     assert ALARM_SHARE == 0.9
     counts = np.zeros(KEPT + 2, np.int64)
-    counts[2], counts[KEPT] = judged - kept, kept
+    rules = [step.key for step in STEPS].index("clean")
+    counts[rules], counts[KEPT] = judged - kept, kept
     assert host_rows(Survey("rejected", hosts={"a.example": counts}))[0]["alarm"] is alarm
 
 

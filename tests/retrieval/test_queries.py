@@ -52,13 +52,15 @@ def test_seeds_from_files_of_every_kind_none_twice(tmp_path):
         ]
     found = read_seeds(
         [
-            SeedSource(path=str(tmp_path / "seeds.jsonl"), domain_field="subject", only=("law",), per_domain=1),
-            SeedSource(path=str(tmp_path / "words.txt"), domain="law"),
-            SeedSource(texts=("Contract law!", "equity"), domain="law"),
+            SeedSource(
+                path=str(tmp_path / "seeds.jsonl"), domain_field="subject", domains={"rights": ("law",)}, per_value=1
+            ),
+            SeedSource(path=str(tmp_path / "words.txt"), domain="rights"),
+            SeedSource(texts=("Contract law!", "equity"), domain="rights"),
         ]
     )
     assert [s.text for s in found] == ["What is a tort?", "contract law", "civil procedure", "equity"]
-    assert all(s.id == s.seed == query_id("law", s.text) for s in found)
+    assert all(s.id == s.seed == query_id("rights", s.text) for s in found)
     assert found[0].origin == "seeds.jsonl: 0"
     assert from_table(to_table(found)) == found
 
@@ -86,7 +88,9 @@ def test_absent_files_and_domains_are_named(tmp_path):
         read_seeds([SeedSource(path=str(tmp_path / "absent.jsonl"), domain="law")])
     (tmp_path / "s.jsonl").write_text('{"question": "a b", "subject": "law"}')
     with pytest.raises(ManifestError, match="'lwa'"):
-        read_seeds([SeedSource(path=str(tmp_path / "s.jsonl"), domain_field="subject", only=("law", "lwa"))])
+        read_seeds(
+            [SeedSource(path=str(tmp_path / "s.jsonl"), domain_field="subject", domains={"law": ("law", "lwa")})]
+        )
     for wrong in ({"domain": "law"}, {"path": "a", "texts": ("b",), "domain": "law"}, {"texts": ("b",)}):
         with pytest.raises(ValueError, match="either"):
             SeedSource(**wrong)
