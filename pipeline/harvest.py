@@ -108,12 +108,12 @@ def index_place(config: Harvest, output: Place) -> Place:
 def harvest(config: Harvest, plan: Plan, scheduler: Scheduler) -> Harvested:
     """Run all phases of a harvest. Raises ``CorpusError``."""
     check_harvest(config)
-    code = harvest_code(plan.code)
+    code, gpus = harvest_code(plan.code), plan.manifest.executor.gpus
     where = index_place(config, scheduler.place)
     with _endpoint(config, scheduler.place) as endpoint:
         builder = Scheduler(scheduler.executor, where, scheduler.watcher, max_attempts=scheduler.max_attempts)
-        card = build(config.index, plan.manifest.source, plan.units, code, where.open(), builder)
-        rounds = bootstrap(Bench(config, card, where, scheduler.place, scheduler, code, endpoint))
+        card = build(config.index, plan.manifest.source, plan.units, code, where.open(), builder, gpus=gpus)
+        rounds = bootstrap(Bench(config, card, where, scheduler.place, scheduler, code, gpus, endpoint))
     _refuse_nothing(rounds, card)
     control = control_group(plan, config.control, card.documents, code, scheduler)
     hashes = [[entry.queries.sha256, *(r.file("ranked").sha256 for r in entry.ranked)] for entry in rounds]

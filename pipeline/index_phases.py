@@ -122,9 +122,12 @@ def unit_identity(unit: Unit) -> str:
 
 
 def build(
-    config: Index, source: SourceConfig, units: Sequence[Unit], code: str, store: Store, runner: Runner
+    config: Index, source: SourceConfig, units: Sequence[Unit], code: str, store: Store, runner: Runner, *, gpus: float
 ) -> IndexCard:
-    """Build what is not there yet, and write the card. Raises ``RunError`` where the folder holds another corpus."""
+    """Build what is not there yet, and write the card. Raises ``RunError`` where the folder holds another corpus.
+
+    ``gpus``: for each task that embeds.
+    """
     corpus = tuple(unit_identity(unit) for unit in units)
     if config.path is not None:
         _refuse_other_corpus(store, corpus)
@@ -134,7 +137,7 @@ def build(
     lexical = runner.run_phase("index.lexical", [_lexical_task(config, p, statistics, code) for p in postings])
     dense: list[TaskRecord | None] = [None] * len(postings)
     if config.dense is not None:
-        tasks = [_dense_task(config.dense, pins, record, code) for record in postings]
+        tasks = [_dense_task(config.dense, pins, record, code, gpus) for record in postings]
         dense = list(runner.run_phase("index.dense", tasks))
     card = IndexCard(
         corpus=corpus,
@@ -216,12 +219,13 @@ def _lexical_task(config: Index, postings: TaskRecord, statistics: TaskRecord, c
     return Task("index.lexical", postings.label, key, score_unit, payload)
 
 
-def _dense_task(config: Dense, pins: Mapping[str, str], postings: TaskRecord, code: str) -> Task:
+def _dense_task(config: Dense, pins: Mapping[str, str], postings: TaskRecord, code: str, gpus: float) -> Task:
     texts = postings.file("texts")
     settings = config.model_dump(mode="json", exclude={"hnsw_search", "ivf_probes"})
     settings["embedder"].pop("model")  # its files say which it is, wherever they lie
     key = task_key(code, "dense", settings, dict(pins), texts.sha256)
-    return Task("index.dense", postings.label, key, embed_unit, DensePayload(config, pins, texts))
+    payload = DensePayload(config, pins, texts)
+    return Task("index.dense", postings.label, key, embed_unit, payload, gpus=gpus)
 
 
 def index_unit(payload: PostingsPayload, context: Context) -> Result:

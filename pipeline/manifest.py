@@ -65,6 +65,8 @@ class ExecutorConfig(Settings):
     """How often a unit whose worker died is tried before it is searched for the document that kills it."""
     max_quarantined_share: float = Field(default=0.1, ge=0, le=1)
     """The run fails when more than this share of the documents of a unit kills its worker."""
+    gpus: float = Field(default=0, ge=0, le=16)
+    """GPUs that Ray gives to each task that embeds passages or searches them (precision bf16, faiss-gpu)."""
     dashboard: bool = True
     """Start Ray's dashboard (on loopback) with the run."""
 

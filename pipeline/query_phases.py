@@ -65,6 +65,7 @@ class Bench:
     place: Place
     runner: Runner
     code: str
+    gpus: float
     endpoint: Endpoint | None = None
 
 
@@ -127,7 +128,8 @@ def bootstrap(bench: Bench) -> list[Round]:
 
 def _ask(bench: Bench, state: _State, number: int, queries: FileEntry, account: dict[str, Any]) -> float:
     """Search for a round's queries and take down how much of what they find is new."""
-    ranked = search(bench.index, bench.index_place, queries, bench.config.search, bench.code, bench.runner)
+    where = bench.index, bench.index_place
+    ranked = search(*where, queries, bench.config.search, bench.code, bench.runner, gpus=bench.gpus)
     phase = f"queries.novelty_{number}"
     hashes = [record.file("ranked").sha256 for record in ranked]
     key = task_key(bench.code, "novelty", state.found.sha256 if state.found else None, hashes)

@@ -3,7 +3,8 @@
     search.shards  per shard and block of queries: the best documents by each index
     search.fuse    per block of queries: one ranking over all shards, written by unit of the corpus
 
-A shard is mapped into memory once per worker and kept open for the blocks that follow.
+Under Ray all blocks of a shard go to the same actor, which keeps the shard mapped; elsewhere a process keeps the last
+few shards that it had open.
 """
 
 from __future__ import annotations
@@ -67,14 +68,17 @@ class FusePayload:
 
 
 def search(
-    index: IndexCard, place: Place, queries: FileEntry, settings: Search, code: str, runner: Runner
+    index: IndexCard, place: Place, queries: FileEntry, settings: Search, code: str, runner: Runner, *, gpus: float
 ) -> list[TaskRecord]:
-    """Records of ``search.fuse``, one per block of ``queries``: ``ranked`` (schema ``RANKED``), by unit."""
+    """Records of ``search.fuse``, one per block of ``queries``: ``ranked`` (schema ``RANKED``), by unit.
+
+    ``gpus``: for each task that searches embeddings.
+    """
     blocks = [
         Block(queries, start, min(start + QUERIES_PER_TASK, queries.rows))
         for start in range(0, queries.rows, QUERIES_PER_TASK)
     ]
-    tasks = [_shard_task(index, place, block, unit, settings, code) for block in blocks for unit in _units(index)]
+    tasks = [_shard_task(index, place, block, unit, settings, code, gpus) for block in blocks for unit in _units(index)]
     found = iter(runner.run_phase("search.shards", tasks))
     per_block = [[next(found) for _ in _units(index)] for _ in blocks]
     return runner.run_phase(
@@ -90,7 +94,9 @@ def _units(index: IndexCard) -> range:
     return range(len(index.shards))
 
 
-def _shard_task(index: IndexCard, place: Place, block: Block, unit: int, settings: Search, code: str) -> Task:
+def _shard_task(
+    index: IndexCard, place: Place, block: Block, unit: int, settings: Search, code: str, gpus: float
+) -> Task:
     shard, dense = index.shards[unit], index.settings.dense
     identity = [entry.sha256 for name, entry in sorted(shard.files.items()) if name != "texts"]
     searching = [dense.hnsw_search, dense.ivf_probes, dense.embedder.query_prefix] if dense else []
@@ -101,7 +107,8 @@ def _shard_task(index: IndexCard, place: Place, block: Block, unit: int, setting
         depth=settings.depth,
     )
     label = f"{shard.label} x {block.end - block.start} queries"
-    return Task("search.shards", label, key, search_shard, payload)
+    held = gpus if dense else 0.0
+    return Task("search.shards", label, key, search_shard, payload, affinity=shard.label, gpus=held)
 
 
 def _fuse_task(

@@ -83,6 +83,10 @@ class Task:
     payload: Any
     searchable: bool = False
     search: Search = Search()
+    affinity: str = ""
+    """Tasks of one affinity go to the same long-lived worker, where the executor has such: it keeps things open."""
+    gpus: float = 0
+    """GPUs that the task holds, where the executor gives them out."""
 
     def searching(self, search: Search) -> Task:
         """The same task restricted to ``search``."""

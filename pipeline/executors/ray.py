@@ -9,6 +9,7 @@ reason (the rule that turned documents down, which names its stage).
 from __future__ import annotations
 
 import os
+import zlib
 from types import TracebackType
 from typing import Any
 
@@ -16,18 +17,30 @@ from corpus.errors import RunError
 from corpus.ledger import Ledger
 from pipeline.executors.base import Failure, Outcome
 from pipeline.funnel import reasons
-from pipeline.task import Place, Task, execute
+from pipeline.task import Place, Report, Task, execute
 
 OBJECT_STORE_BYTES = 128 << 20  # only task arguments and reports live there
 
 
+class Worker:
+    """A long-lived worker: what a task has opened stays open for the next one. Ray makes it an actor."""
+
+    def execute(self, task: Task, place: Place) -> Report:
+        """Do a task."""
+        return execute(task, place)
+
+
 class RayExecutor:
-    """Runs tasks as Ray tasks of one CPU each, named by phase."""
+    """Runs tasks as Ray tasks of one CPU each, named by phase; those with an affinity in actors, one per slot.
+
+    Actors hold no CPU while they wait, so that they never keep a task from running; they go with the executor.
+    """
 
     def __init__(self, *, workers: int | None = None, dashboard: bool = True) -> None:
         self.slots = workers or 1
         self._workers, self._dashboard = workers, dashboard
         self._pending: dict[Any, Task] = {}
+        self._actors: dict[tuple[int, float], Any] = {}
         self._started_here, self._address = False, ""
         self._counters: tuple[Any, Any] | None = None
 
@@ -79,24 +92,44 @@ class RayExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._started_here:
-            import ray
+        import ray
 
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors.clear()
+        if self._started_here:
             ray.shutdown()
 
     def submit(self, task: Task, place: Place) -> None:
-        options = self._remote.options(name=f"{task.phase}: {task.label}", num_cpus=1, max_retries=0)
-        self._pending[options.remote(task, place)] = task
+        name = f"{task.phase}: {task.label}"
+        if task.affinity:
+            handle = self._actor(task).execute.options(name=name).remote(task, place)
+        else:
+            options = self._remote.options(name=name, num_cpus=1, num_gpus=task.gpus, max_retries=0)
+            handle = options.remote(task, place)
+        self._pending[handle] = task
+
+    def _actor(self, task: Task) -> Any:
+        import ray
+
+        key = self._actor_key(task)
+        if key not in self._actors:
+            self._actors[key] = ray.remote(num_cpus=0, num_gpus=task.gpus)(Worker).remote()
+        return self._actors[key]
+
+    def _actor_key(self, task: Task) -> tuple[int, float]:
+        return zlib.crc32(task.affinity.encode()) % self.slots, task.gpus
 
     def next_outcome(self) -> Outcome:
         import ray
-        from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+        from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
         (ready,), _ = ray.wait(list(self._pending), num_returns=1)
         task = self._pending.pop(ready)
         try:
             return Outcome(task, report=ray.get(ready))
-        except (WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
+        except (WorkerCrashedError, OutOfMemoryError, NodeDiedError, RayActorError) as error:
+            self._actors.pop(self._actor_key(task), None)
             return Outcome(task, failure=Failure("died", str(error).splitlines()[0]))
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, BaseException) else error

@@ -8,9 +8,10 @@ nothing that the corpus does not already say. The output names it ``keyphrases@1
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -74,23 +75,24 @@ def expand(
     """Key-phrase queries for each query, best phrases first.
 
     A phrase that queries of other domains come upon too says less about any: it counts by the share of the domain.
+    Likewise a word that many queries ask with ("which of the following") says less about each.
     """
-    tallies: list[tuple[Feedback, _Tally, Weights]] = []
+    every = [_weights(found, statistics, stemming) for found in feedback]
+    said = Counter(term for found, weights in zip(feedback, every, strict=True) for term in _asked(found, weights))
+    share = {term: math.log1p(len(feedback) / count) / math.log1p(len(feedback)) for term, count in said.items()}
+    tallies = [_count(found, config, weights, share) for found, weights in zip(feedback, every, strict=True)]
     domains: dict[tuple[int, ...], Counter[str]] = {}
-    for found in feedback:
-        weights = _weights(found, statistics, stemming)
-        tally = _count(found, config, weights)
-        tallies.append((found, tally, weights))
+    for found, tally in zip(feedback, tallies, strict=True):
         for terms in tally.score:
             domains.setdefault(terms, Counter())[found.query.domain] += 1
     drafts: list[Query] = []
-    for found, tally, weights in tallies:
+    for found, tally, weights in zip(feedback, tallies, every, strict=True):
         query = found.query
         own = {terms: domains[terms][query.domain] / domains[terms].total() for terms in tally.score}
-        anchors = _anchors(found, weights)
+        anchors = _anchors(found, weights, share)
         for phrase in _best(tally, own, weights, config):
-            said = phrase.lower().split()
-            text = " ".join([*(anchor for anchor in anchors if anchor.lower() not in said), phrase])
+            words = phrase.lower().split()
+            text = " ".join([*(anchor for anchor in anchors if anchor.lower() not in words), phrase])
             drafts.append(Query("", text, "keyphrase", round_number, query.domain, query.id, query.seed, ORIGIN))
     return drafts
 
@@ -99,9 +101,14 @@ Weights = dict[str, tuple[int, float]]
 """Word -> its term (0 for function words), and how rare that is in the corpus (idf)."""
 
 
-def _count(found: Feedback, config: Keyphrases, weights: Weights) -> _Tally:
+def _asked(found: Feedback, weights: Weights) -> dict[int, str]:
+    """The terms of a query, each with a word that stands for it."""
+    return {weights[word][0]: word for word in _WORD.findall(found.query.text) if weights[word][0]}
+
+
+def _count(found: Feedback, config: Keyphrases, weights: Weights, share: Mapping[int, float]) -> _Tally:
     """Phrases that stand in one sentence with a word of the query, in passages that hold most of the query."""
-    asked = {weights[word][0]: weights[word][1] for word in _WORD.findall(found.query.text) if weights[word][0]}
+    asked = {term: weights[word][1] * share[term] for term, word in _asked(found, weights).items()}
     whole = sum(asked.values())
     tally = _Tally()
     best = max(found.scores, default=0.0) or 1.0
@@ -138,11 +145,13 @@ def _best(tally: _Tally, own: dict[tuple[int, ...], float], weights: Weights, co
     return [tally.shown[terms] for terms in chosen]
 
 
-def _anchors(found: Feedback, weights: Weights) -> list[str]:
+def _anchors(found: Feedback, weights: Weights, share: Mapping[int, float]) -> list[str]:
     """The words of a query that keep to its subject: rare ones that most of what it finds holds, in their order."""
     held = [{weights[word][0] for word in _WORD.findall(text)} for text in found.passages]
-    words = {weights[word][0]: word for word in _WORD.findall(found.query.text) if weights[word][0]}
-    value = {term: weights[word][1] * sum(term in passage for passage in held) for term, word in words.items()}
+    words = _asked(found, weights)
+    value = {
+        term: weights[word][1] * share[term] * sum(term in passage for passage in held) for term, word in words.items()
+    }
     best = sorted((term for term in value if value[term] > 0), key=lambda term: (-value[term], words[term]))[:_ANCHORS]
     return [word for term, word in words.items() if term in best]
 

@@ -40,7 +40,7 @@ def write_rows(payload: dict, context: Context) -> Result:
     return Result(
         files={"live": Written(path, len(rows))},
         ledger=Ledger(read=Count(len(rows)), kept=Count(len(rows))),
-        facts={"pid": 0, "rows": rows},
+        facts={"pid": os.getpid() if payload.get("tells") else 0, "rows": rows},
         seconds={"work": 0.0},
     )
 
@@ -138,6 +138,32 @@ def test_the_documents_that_kill_their_worker_are_found_and_only_they_are_left_o
     (record, other) = scheduler.run_phase("phase", [task("sick", poison=poison), task("well")])
     assert record.facts["rows"] == [row for row in range(ROWS) if row not in poison]
     assert other.facts["rows"] == list(range(ROWS))
+
+
+def affine(label, affinity, **payload):
+    given = {"rows": ROWS, "tells": True, **payload}
+    return Task("phase", label, task_key(label), write_rows, given, affinity=affinity)
+
+
+def test_tasks_of_one_affinity_share_a_long_lived_worker_under_ray(scheduler, executor):
+    tasks = [affine(f"{name} {i}", name) for i in range(4) for name in ("one", "two", "three")]
+    records = scheduler.run_phase("phase", tasks)
+    assert [record.facts["rows"] for record in records] == [list(range(ROWS))] * 12
+    workers = {
+        name: {record.facts["pid"] for record in records if record.label.startswith(name)}
+        for name in ("one", "two", "three")
+    }
+    if isinstance(executor, RayExecutor):
+        assert all(len(pids) == 1 for pids in workers.values())
+        assert len(set.union(*workers.values())) <= executor.slots
+
+
+def test_a_long_lived_worker_that_dies_is_replaced(scheduler, log, tmp_path):
+    scheduler.max_attempts = 3
+    fragile = affine("fragile", "one", die_once=str(tmp_path / "marker"))
+    records = scheduler.run_phase("phase", [fragile, *(affine(f"unit {i}", "one") for i in range(4))])
+    assert [record.facts["rows"] for record in records] == [list(range(ROWS))] * 5
+    assert log.troubles
 
 
 def test_a_flood_of_killers_fails_the_run(scheduler):
