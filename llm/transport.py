@@ -7,7 +7,6 @@ import difflib
 import email.utils
 import json
 import os
-import random
 import re
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from corpus.errors import ModelError
 from llm.client import Cause, Generation, Refusal, Request
@@ -45,7 +45,6 @@ class Transport:
         self._load = dict.fromkeys(endpoint.urls, 0)
         self._out_until = dict.fromkeys(endpoint.urls, 0.0)
         self._choices_known = True  # the server takes a list of choices, until it says otherwise
-        self._jitter = random.Random(0)  # noqa: S311 - spreads waits, protects nothing
 
     async def __aenter__(self) -> Transport:
         self._client = _client(self.endpoint)
@@ -56,26 +55,43 @@ class Transport:
 
     async def ask(self, request: Request) -> Generation | Refusal:
         """One answer, or why there is none after all attempts."""
-        for attempt in range(1, self.endpoint.attempts + 1):
-            url = self._least_busy()
-            self._load[url] += 1
-            try:
-                return await self._send(url, request)
-            except _AttemptError as fault:
-                if fault.cause == "unreachable":
-                    self._out_until[url] = time.monotonic() + LEFT_OUT_S
-                if fault.cause not in _RETRIED or attempt == self.endpoint.attempts:
-                    return Refusal(fault.cause, fault.detail, attempt)
-                wait = fault.wait_s
-            finally:
-                self._load[url] -= 1
-            self.retries += 1
-            await asyncio.sleep(self._wait(attempt) if wait is None else min(wait, LONGEST_WAIT_S))
-        raise AssertionError("the last attempt returns")
+        attempts = 0
+        try:
+            async for attempt in self._attempts():
+                attempts = attempt.retry_state.attempt_number
+                with attempt:
+                    return await self._try(request)
+        except _AttemptError as error:
+            return Refusal(error.cause, error.detail, attempts)
+        raise AssertionError("attempts end with an answer or an error")
 
-    def _wait(self, attempt: int) -> float:
-        """Full jitter (Brooker, AWS Architecture Blog, 2015): anything up to the exponential bound."""
-        return self._jitter.uniform(0, min(LONGEST_WAIT_S, self.endpoint.backoff_s * 2 ** (attempt - 1)))
+    def _attempts(self) -> AsyncRetrying:
+        jitter = wait_random_exponential(multiplier=self.endpoint.backoff_s, max=LONGEST_WAIT_S)
+
+        def wait(state: RetryCallState) -> float:
+            self.retries += 1
+            error = state.outcome.exception() if state.outcome else None
+            told = error.wait_s if isinstance(error, _AttemptError) else None
+            return jitter(state) if told is None else min(told, LONGEST_WAIT_S)
+
+        return AsyncRetrying(
+            stop=stop_after_attempt(self.endpoint.attempts),
+            wait=wait,
+            retry=retry_if_exception(lambda error: isinstance(error, _AttemptError) and error.cause in _RETRIED),
+            reraise=True,
+        )
+
+    async def _try(self, request: Request) -> Generation:
+        url = self._least_busy()
+        self._load[url] += 1
+        try:
+            return await self._send(url, request)
+        except _AttemptError as error:
+            if error.cause == "unreachable":
+                self._out_until[url] = time.monotonic() + LEFT_OUT_S
+            raise
+        finally:
+            self._load[url] -= 1
 
     def _least_busy(self) -> str:
         now = time.monotonic()

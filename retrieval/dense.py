@@ -23,7 +23,7 @@ from retrieval.embedder import EmbedderConfig, Vectors
 from retrieval.lexical import Found
 
 Structure = Literal["flat", "hnsw", "ivfpq"]
-FLAT_MOST: Final = 20_000
+FLAT_MOST: Final = 100_000
 HNSW_MOST: Final = 1_000_000
 _OVERFETCH: Final = 4  # passages asked for per document wanted
 _CODE_DIMENSIONS: Final = 4  # of a vector in a byte of its code
@@ -35,12 +35,14 @@ class Dense(Settings):
     embedder: EmbedderConfig = EmbedderConfig()
     """Which model turns texts into vectors."""
     structure: Literal["auto", "flat", "hnsw", "ivfpq"] = "auto"
-    """`auto`: flat up to 20,000 passages in a shard, hnsw up to a million, ivfpq above."""
+    """`auto`: flat up to 100,000 passages in a shard, hnsw up to a million, ivfpq above."""
     hnsw_links: int = Field(default=32, ge=4, le=256)
     """Neighbours of a node of the graph."""
-    hnsw_search: int = Field(default=128, ge=1)
+    hnsw_build: int = Field(default=300, ge=1)
+    """Nodes that building keeps open: more build a better graph, slower."""
+    hnsw_search: int = Field(default=256, ge=1)
     """Nodes that a search keeps open: more find more, slower."""
-    ivf_probes: int = Field(default=32, ge=1)
+    ivf_probes: int = Field(default=128, ge=1)
     """Clusters that a search looks into."""
     seed: int = Field(default=1, ge=0)
     """Of the clustering."""
@@ -70,7 +72,7 @@ def build_index(vectors: Vectors, config: Dense, path: Path) -> Structure:
         return structure
     if structure == "hnsw":
         index: Any = faiss.IndexHNSWFlat(size, config.hnsw_links, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = 4 * config.hnsw_links
+        index.hnsw.efConstruction = config.hnsw_build
     else:
         lists = max(1, min(int(4 * np.sqrt(len(vectors))), len(vectors) // 39))
         quantizer = faiss.IndexFlatIP(size)

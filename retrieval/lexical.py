@@ -26,7 +26,7 @@ from corpus.settings import Settings
 from retrieval.passages import Cut
 from retrieval.terms import Stemming, Terms
 
-_OVERFETCH: Final = 4  # passages asked for per document wanted
+_OVERFETCH: Final = 4  # passages asked for per document wanted, at most
 
 
 class Bm25(Settings):
@@ -149,6 +149,7 @@ class LexicalShard:
     def __init__(self, postings: Postings, scores: NDArray[np.float32], first: NDArray[np.int64]) -> None:
         self._terms, self._first = postings.terms, first
         self._document = np.repeat(np.arange(len(first) - 1), np.diff(first))
+        self._overfetch = min(_OVERFETCH, -(-len(self._document) // max(len(first) - 1, 1)))
         self._matrix = {
             "data": scores,
             "indices": postings.postings,
@@ -166,7 +167,7 @@ class LexicalShard:
             return found
         searcher = _searcher()
         searcher.scores, searcher.unique_token_ids_set = self._matrix, range(len(self._terms))
-        wanted = min(_OVERFETCH * k, passages)
+        wanted = min(self._overfetch * k, passages)
         best, scores = searcher.retrieve([known[number] for number in asked], k=wanted, show_progress=False)
         for number, documents, least in zip(asked, self._documents(best, scores, k), scores[:, -1], strict=True):
             if len(documents.documents) < k and wanted < passages and least > 0:
