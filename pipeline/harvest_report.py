@@ -22,7 +22,7 @@ from pipeline.funnel import KEPT
 from pipeline.survey import AXES, BINS, Survey
 
 SHOWN_QUERIES = 12
-SHOWN_HOSTS = 20
+SHOWN_HOSTS = 10
 CONTROL = "a random sample of the corpus"
 _COUNTS = (("1", 1, 1), ("2", 2, 2), ("3 to 5", 3, 5), ("6 to 10", 6, 10), ("more than 10", 11, None))
 

@@ -191,7 +191,10 @@ def _known_keys(data: Any, location: Sequence[str | int]) -> list[str]:
     """The keys that could stand where the last one of ``location`` does: those of the models on the way there."""
     models: list[type[BaseModel]] = [Manifest]
     for step in location[:-1]:
-        data = data[step]
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return []  # a validator has put something in between
         if isinstance(step, str):
             fields = [model.model_fields[step] for model in models if step in model.model_fields]
             models = [found for field in fields for found in _models_in(field.annotation)]

@@ -117,7 +117,8 @@ def bootstrap(bench: Bench) -> list[Round]:
     for number in range(1, bench.config.queries.rounds + 1):
         entry, account = _write_round(bench, state, number)
         if not entry.rows:
-            state.rounds[-1].account["stopped"] = "no new query was written"
+            nothing = {"queries": 0, "found": 0, "new": 0, "stopped": "no new query was written"}
+            state.rounds.append(Round(number, entry, (), account | nothing))
             break
         novelty = _ask(bench, state, number, entry, account)
         if novelty < bench.config.queries.min_novelty:

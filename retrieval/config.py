@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from corpus.settings import Settings
 from retrieval.cleaning import Cleaning
@@ -60,8 +60,3 @@ class Harvest(Settings):
     """How much each query may bring."""
     control: int = Field(default=2000, ge=0)
     """Documents drawn at random from the corpus, to hold the scores of what is taken against. 0: none."""
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _several(cls, seeds: object) -> object:
-        return [seeds] if isinstance(seeds, dict) else seeds

@@ -259,11 +259,13 @@ def test_a_model_writes_questions_and_thoughts_and_a_resumed_run_asks_nothing_tw
 
 
 def test_a_model_that_answers_noise_adds_nothing_and_says_so(harvest, tmp_path):
-    with fake_endpoint(lambda *_: said('{"\ufffd"]} [[ \ufffd')) as fake:
+    with fake_endpoint(lambda *_: said('ru\ufffd pumps arteries {]')) as fake:
         assert harvest(writer=writer(fake)).code == 0
     rounds = published(tmp_path / "pile", "rounds")
-    assert len(rounds) == 1
-    assert rounds[0]["stopped"] == "no new query was written"
+    assert [row["queries"] for row in rounds] == [4, 0]
+    assert rounds[1]["stopped"] == "no new query was written"
+    assert (rounds[1]["requests"], rounds[1]["drafts"]) == (8, 8)
+    assert dict(rounds[1]["removed"]) == {"garbled": 8}
     assert published(tmp_path / "pile", "documents")
 
 
@@ -292,6 +294,8 @@ def test_an_endpoint_that_is_not_there_is_an_error_before_any_work(harvest, tmp_
     [
         ({"seeds": [{"path": "absent.jsonl", "domain": "law"}]}, "no file of seeds"),
         ({"seeds": []}, "at least 1 item"),
+        ({"seeds": {"texts": ["a b"], "domain": "law"}}, "valid tuple"),
+        ({"seeds": [{"texts": ["a b"], "domian": "law"}]}, "did you mean 'domain'"),
         ({"seeds": [{"texts": ["?"], "domain": "law"}]}, "holds none"),
         ({"search": {"per_qeury": 3}}, "did you mean 'per_query'"),
         ({"writer": {"kind": "oracle"}}, "keyphrases"),
