@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from corpus.settings import Settings
+
+_NAMES: Final = (
+    "block-size cpu-offload-gb data-parallel-size disable-log-requests enable-chunked-prefill enable-prefix-caching "
+    "enforce-eager generation-config gpu-memory-utilization kv-cache-dtype max-num-batched-tokens max-num-seqs "
+    "no-enable-chunked-prefill no-enable-prefix-caching pipeline-parallel-size quantization reasoning-parser seed "
+    "swap-space tokenizer-mode"
+)
+_ARGUMENTS: Final = frozenset(f"--{name}" for name in _NAMES.split())
+"""What may be handed on to vLLM. Others load code (``--trust-remote-code``), open addresses, or are the engine's."""
 
 
 class Sampling(Settings):
@@ -58,12 +67,14 @@ class Endpoint(Settings):
 
 
 class Serve(Settings):
-    """A vLLM server that the engine starts, watches and stops."""
+    """A vLLM server that the engine starts, watches and stops.
+
+    The interpreter that has vLLM is named by the environment variable CORPUS_VLLM_PYTHON (default: this one): a
+    manifest chooses what is computed, not which programs run.
+    """
 
     model: str = Field(min_length=1)
     """Local Hugging Face directory (or a name that vLLM can resolve without a network)."""
-    python: str | None = None
-    """Interpreter of the environment that vLLM is installed in. Default: this one."""
     replicas: int = Field(default=1, ge=1, le=64)
     """Servers; requests are spread over them."""
     gpus: int = Field(default=1, ge=0, le=16)
@@ -79,12 +90,13 @@ class Serve(Settings):
     concurrency: int = Field(default=64, ge=1, le=4096)
     """Requests at a time, over all replicas."""
     arguments: tuple[str, ...] = ()
-    """More arguments for vLLM, each of the form `--name=value`."""
+    """More arguments for vLLM, each of the form `--name` or `--name=value`, about memory, speed and precision."""
 
     @field_validator("arguments")
     @classmethod
-    def _named(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    def _harmless(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
         for argument in arguments:
-            if not argument.startswith("--") or argument.startswith(("--host", "--port", "--api-key")):
-                raise ValueError(f"{argument!r} is not of the form --name=value, or is set by the engine")
+            name = argument.partition("=")[0]
+            if name not in _ARGUMENTS:
+                raise ValueError(f"the engine does not hand {name!r} on; it knows: {', '.join(sorted(_ARGUMENTS))}")
         return arguments

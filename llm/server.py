@@ -27,6 +27,9 @@ import httpx
 from corpus.errors import ModelError
 from llm.config import Endpoint, Serve
 
+PYTHON: Final = "CORPUS_VLLM_PYTHON"
+"""Environment variable that names the interpreter that has vLLM."""
+
 LOOPBACK: Final = "127.0.0.1"
 _SECRET: Final = re.compile(r"(?i)_KEY$|_TOKEN$|SECRET|PASSWORD|CREDENTIAL")
 _GRACE_S: Final = 10.0
@@ -67,7 +70,7 @@ class VllmServer:
                 )
             except OSError as error:
                 raise ModelError(
-                    f"the server cannot be started: {error}", where=arguments[0], fix="check serve.python"
+                    f"the server cannot be started: {error}", where=arguments[0], fix=f"check {PYTHON}"
                 ) from None
         deadline = time.monotonic() + self.config.start_timeout_s
         while not self.healthy():
@@ -181,10 +184,11 @@ def _vllm_command(server: VllmServer) -> list[str]:
     where = _on_cpu(config) if config.gpus == 0 else [f"--tensor-parallel-size={config.gpus}"]
     dtype = "float32" if config.gpus == 0 and config.dtype == "auto" else config.dtype
     return [
-        *(config.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *(os.environ.get(PYTHON, sys.executable), "-m", "vllm.entrypoints.openai.api_server"),
         *(
             f"--model={config.model}",
             f"--served-model-name={served_name(config.model)}",
+            "--load-format=safetensors",  # no pickles
             f"--host={server.host}",
             f"--port={server.port}",
         ),

@@ -14,7 +14,7 @@ import pytest
 from corpus.errors import ModelError
 from llm.client import Client, Generation, Message, Request
 from llm.config import Endpoint, Sampling, Serve
-from llm.server import VllmServer, child_environment, serve
+from llm.server import PYTHON, VllmServer, child_environment, serve
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("stand_in.py"))]
 
@@ -59,13 +59,14 @@ def test_children_of_a_server_do_not_outlive_it(tmp_path: Path) -> None:
     assert not server.alive()
 
 
-def test_a_server_that_cannot_start_says_why() -> None:
+def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     server = VllmServer(config(), command=[*COMMAND, "--dies=starting"])
     with pytest.raises(ModelError, match="no room on the device"):
         server.start()
     with pytest.raises(ModelError, match="cannot be started"):
         VllmServer(config(), command=["/nonexistent/python"]).start()
-    with pytest.raises(ModelError, match="exit code"), serve(config(python=sys.executable)):
+    monkeypatch.setenv(PYTHON, sys.executable)
+    with pytest.raises(ModelError, match="exit code"), serve(config()):
         pass  # this environment has no vLLM
 
 
@@ -94,7 +95,10 @@ def test_secrets_stay_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "VLLM_TARGET_DEVICE" not in child_environment(config(gpus=1))
 
 
-@pytest.mark.parametrize("argument", ["--host=0.0.0.0", "--port=1", "--api-key=x", "model", "; rm -rf /"])
+ARGUMENTS = ["--host=0.0.0.0", "--port=1", "--api-key=x", "model", "; ls", "--trust-remote-code", "--load-format=pt"]
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
 def test_arguments_that_the_engine_sets_or_that_are_none_are_refused(argument: str) -> None:
     with pytest.raises(ValueError, match="arguments"):
         config(arguments=(argument,))

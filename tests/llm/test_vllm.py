@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from llm import server
 from llm.client import Client, Generation, Message, Request
 from llm.config import Endpoint, Sampling, Serve
 from llm.server import serve, served_name
 
-PYTHON = os.environ.get("CORPUS_VLLM_PYTHON", "")
+PYTHON = os.environ.get(server.PYTHON, "")
 SCHEMA = {
     "type": "object",
     "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 99}},
@@ -38,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(model: Path) -> Serve:
-    return Serve(model=str(model), python=PYTHON, gpus=0, max_model_len=512, start_timeout_s=300)
+    return Serve(model=str(model), gpus=0, max_model_len=512, start_timeout_s=300)
 
 
 @pytest.fixture(scope="module")

@@ -258,8 +258,31 @@ def test_a_model_writes_questions_and_thoughts_and_a_resumed_run_asks_nothing_tw
     assert rounds[1]["completion_tokens"] == 3 * rounds[1]["requests"]
 
 
+def test_a_key_reaches_the_endpoint_and_no_artefact(harvest, tmp_path, monkeypatch):
+    monkeypatch.setenv("CANARY_KEY", "sk-canary-77aa")
+
+    def script(number, body):
+        return failed(404, "sk-canary") if number == 3 else answers(number, body)
+
+    with fake_endpoint(script) as fake:
+        block = writer(fake)
+        block["endpoint"]["api_key_env"] = "CANARY_KEY"
+        done = harvest(writer=block)
+        assert done.code == 0, done.stderr
+        sent = [headers for headers in fake.headers if "Authorization" in headers]
+    assert {headers["Authorization"] for headers in sent} == {"Bearer sk-canary-77aa"}
+    assert "canary-77aa" not in done.stdout + done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 30
+    assert not [path for path in files if b"canary-77aa" in path.read_bytes()]
+    monkeypatch.delenv("CANARY_KEY")
+    refused = harvest(writer=block, name="without")
+    assert refused.code == 1
+    assert "CANARY_KEY is not set" in refused.stderr
+
+
 def test_a_model_that_answers_noise_adds_nothing_and_says_so(harvest, tmp_path):
-    with fake_endpoint(lambda *_: said('ru\ufffd pumps arteries {]')) as fake:
+    with fake_endpoint(lambda *_: said("ru\ufffd pumps arteries {]")) as fake:
         assert harvest(writer=writer(fake)).code == 0
     rounds = published(tmp_path / "pile", "rounds")
     assert [row["queries"] for row in rounds] == [4, 0]

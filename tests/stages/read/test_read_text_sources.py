@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import SourceError
-from stages.read import SourceConfig, plan_units, sanitise_text
+from stages.read import SourceConfig, plan_units, read_unit, sanitise_text
 
 
 def lines(*documents):
@@ -155,3 +155,21 @@ def test_any_string_is_made_safe_once_and_for_all(text):
 def test_surrogates_become_replacement_characters_and_pairs_are_joined():
     assert sanitise_text("a\ud800b") == "a\ufffdb"
     assert sanitise_text("\ud83d\ude00") == "\U0001f600"
+
+
+def test_shards_of_a_corpus_keep_the_place_in_the_crawl(tmp_path):
+    crawl = "CC-MAIN-2024-10"
+    origin = {"warc_path": f"{crawl}/a.warc.gz", "warc_offset": 77, "warc_length": 500, "crawl": crawl}
+    rows = [
+        {"id": "one", "text": "kept", **origin},
+        {"id": "two", "text": "no place", **dict.fromkeys(origin)},
+        {"id": "three", "text": "half a place", **origin, "warc_offset": None},
+    ]
+    path = tmp_path / "part-00000.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    source = SourceConfig(paths=(str(path),))
+    (table,) = (table for unit in plan_units(source) for table in read_unit(unit, source))
+    places = list(zip(*(table.column(name).to_pylist() for name in origin), strict=True))
+    assert places[0] == ("CC-MAIN-2024-10/a.warc.gz", 77, 500, "CC-MAIN-2024-10")
+    assert places[1][:3] == (str(path), 1, 1)
+    assert places[2][:3] == (str(path), 2, 1)
