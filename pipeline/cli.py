@@ -79,7 +79,7 @@ def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = 
     """Check a manifest and its inputs without doing any work; show the plan."""
     from pipeline import console
     from pipeline.chain import open_chain
-    from pipeline.harvest import check_harvest
+    from pipeline.harvest.run import check_harvest
     from pipeline.manifest import load_manifest
     from pipeline.plan import check_columns, make_plan
     from stages.read import plan_units
@@ -153,7 +153,7 @@ def search(
 ) -> None:
     """Ask the index of a harvest one question and show the passages that answer best."""
     from corpus.storage import open_store
-    from pipeline.search import print_hits, search_index
+    from pipeline.harvest.ask import print_hits, search_index
 
     hits = search_index(open_store(index), query, k=k)
     if as_json:

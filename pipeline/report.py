@@ -21,7 +21,7 @@ from corpus.commit import CorpusManifest
 from corpus.storage import Store
 from pipeline.charts import bar, funnel_chart, histogram
 from pipeline.funnel import KEPT, STEPS, funnel, reasons, step_of
-from pipeline.harvest_report import harvest_section
+from pipeline.harvest.report import harvest_section
 from pipeline.survey import AXES, BY_ADDRESS, Survey, survey
 
 PAGE, CARD = "report.html", "README.md"

@@ -23,7 +23,7 @@ from corpus.storage import FileEntry, LocalStore
 from pipeline.barriers import RankVerdicts, Verdicts
 from pipeline.dedup_phases import deduplicate
 from pipeline.executors import make_executor
-from pipeline.harvest import harvest
+from pipeline.harvest.run import harvest
 from pipeline.manifest import Manifest
 from pipeline.plan import Plan, Segment, check_columns, make_plan, stage_identities
 from pipeline.publish import shard_tasks

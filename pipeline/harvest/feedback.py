@@ -11,8 +11,8 @@ from corpus.commit import TaskRecord
 from corpus.shards import ROW_GROUP_ROWS, ShardReader, write_table
 from corpus.storage import FileEntry, Store, fetch
 from pipeline.barriers import ROW_BITS
-from pipeline.index_phases import IndexCard, read_statistics
-from pipeline.search_phases import all_ranked
+from pipeline.harvest.index_card import IndexCard, read_statistics
+from pipeline.harvest.search import all_ranked
 from pipeline.task import Context, Place, Result, Written
 from retrieval.queries import from_table, to_table
 from retrieval.writers.keyphrases import Feedback, Keyphrases, expand

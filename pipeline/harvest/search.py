@@ -24,7 +24,7 @@ from corpus.shards import ShardReader, read_partition, write_table
 from corpus.storage import FileEntry, Store, fetch, local_copy
 from pipeline.barriers import ROW_BITS
 from pipeline.dedup_phases import Runner, write_by_unit
-from pipeline.index_phases import IndexCard, read_statistics
+from pipeline.harvest.index_card import IndexCard, read_statistics
 from pipeline.task import Context, Place, Result, Task, Written, task_key
 from retrieval.dense import Dense, DenseFiles, DenseShard
 from retrieval.embedder import Embedder, open_embedder

@@ -13,9 +13,9 @@ from corpus.errors import RunError
 from corpus.storage import Store
 from pipeline import console
 from pipeline.barriers import ROW_BITS, ROW_MASK
-from pipeline.feedback import passage_texts
-from pipeline.index_phases import IndexCard, read_card, read_statistics
-from pipeline.search_phases import OpenShard
+from pipeline.harvest.feedback import passage_texts
+from pipeline.harvest.index_card import IndexCard, read_card, read_statistics
+from pipeline.harvest.search import OpenShard
 from retrieval.embedder import open_embedder
 from retrieval.fusion import HITS, Search, fuse, ranking
 from retrieval.lexical import Found, highest_score

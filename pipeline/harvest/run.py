@@ -26,12 +26,14 @@ from corpus.storage import FileEntry, Store
 from llm.client import Client
 from llm.config import Endpoint
 from pipeline.barriers import ROW_MASK, Apply
-from pipeline.control import control_group, merged
-from pipeline.index_phases import IndexCard, build
+from pipeline.harvest.control import control_group, merged
+from pipeline.harvest.index import build
+from pipeline.harvest.index_card import IndexCard
+from pipeline.harvest.queries import Bench, Round, bootstrap
+from pipeline.harvest.query_tasks import read_queries
+from pipeline.harvest.search import all_ranked
 from pipeline.plan import Plan
-from pipeline.query_phases import Bench, Round, bootstrap, read_queries
 from pipeline.scheduler import Scheduler
-from pipeline.search_phases import all_ranked
 from pipeline.serving import served
 from pipeline.task import Context, Place, Result, Task, Written, task_key
 from retrieval.config import Harvest
@@ -41,6 +43,9 @@ from retrieval.fusion import RANKED
 from retrieval.queries import QUERIES
 from retrieval.seeds import read_seeds
 from retrieval.writers.language_model import PLACES, LanguageModel
+
+_SHOWS = ("report", "ask")
+"""Modules here that show results and decide none."""
 
 ACCOUNT = pa.schema(
     [
@@ -69,8 +74,12 @@ class HarvestVerdicts:
     """Where the hits of one unit stand: (queries of the round, ranking, row group)."""
 
     slices: tuple[tuple[FileEntry, FileEntry, int], ...]
+    code: str
 
     def identity(self) -> object:
+        return [self.code, *self._slices()]
+
+    def _slices(self) -> list[list[object]]:
         return [[queries.sha256, ranked.sha256, group] for queries, ranked, group in self.slices]
 
     def open(self, store: Store) -> Apply:
@@ -122,7 +131,7 @@ def harvest(config: Harvest, plan: Plan, scheduler: Scheduler) -> Harvested:
     payload = AccountPayload(tuple(rounds), tuple(control))
     task = Task("harvest.account", "all rounds", key, account_for, payload)
     (record,) = scheduler.run_phase("harvest.account", [task])
-    return Harvested(_verdicts(rounds, len(plan.units)), dict(record.files))
+    return Harvested(_verdicts(rounds, len(plan.units), code), dict(record.files))
 
 
 def check_harvest(config: Harvest) -> None:
@@ -163,13 +172,13 @@ def _refuse_nothing(rounds: Sequence[Round], card: IndexCard) -> None:
         )
 
 
-def _verdicts(rounds: Sequence[Round], units: int) -> list[HarvestVerdicts]:
+def _verdicts(rounds: Sequence[Round], units: int, code: str) -> list[HarvestVerdicts]:
     slices: list[list[tuple[FileEntry, FileEntry, int]]] = [[] for _ in range(units)]
     for entry in rounds:
         for record in entry.ranked:
             for unit, group in record.facts["units"].items():
                 slices[int(unit)].append((entry.queries, record.file("ranked"), int(group)))
-    return [HarvestVerdicts(tuple(parts)) for parts in slices]
+    return [HarvestVerdicts(tuple(parts), code) for parts in slices]
 
 
 def account_for(payload: AccountPayload, context: Context) -> Result:
@@ -215,9 +224,8 @@ def _filled(account: dict[str, Any]) -> dict[str, Any]:
 @cache
 def harvest_code(code: str) -> str:
     """Identity of the code of a harvest: that of the engine, and everything that finds or writes queries."""
-    home = Path(__file__).parent
-    names = ("harvest", "control", "index_phases", "query_phases", "search_phases", "feedback")
-    files = [home / f"{name}.py" for name in names]
+    home = Path(__file__).parents[1]
+    files = [path for path in (home / "harvest").glob("*.py") if path.stem not in _SHOWS]
     for package in ("retrieval", "llm"):
         folder = home.parent / package
         files += [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
