@@ -81,6 +81,7 @@ def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = 
     from pipeline.chain import open_chain
     from pipeline.harvest.run import check_harvest
     from pipeline.manifest import load_manifest
+    from pipeline.notes import notes
     from pipeline.plan import check_columns, make_plan
     from stages.read import plan_units
 
@@ -96,7 +97,7 @@ def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = 
         typer.echo(json.dumps({"valid": True, "run_id": plan.run_id, "units": units, "phases": dict(phases)}))
         return
     console.print_rows([("run", plan.run_id), ("units", len(plan.units)), *((p, ", ".join(k)) for p, k in phases)])
-    for line in plan.notes():
+    for line in notes(loaded):
         console.out.print(console.safe(line))
 
 

@@ -83,15 +83,6 @@ class Plan:
     code: str
     run_id: str
 
-    def notes(self) -> list[str]:
-        """Consequences of the configuration that are easier to see than to compute."""
-        return [line for stage in self.manifest.stages if isinstance(stage, Dedup) for line in _dedup_notes(stage)]
-
-
-def _dedup_notes(config: Dedup) -> list[str]:
-    curve = ", ".join(f"{j:.2f}: {config.candidate_probability(j):.3f}" for j in (0.5, 0.6, 0.7, 0.8, 0.9))
-    return [f"dedup: {config.bands} bands of {config.rows} rows propose a pair with probability (by Jaccard) {curve}"]
-
 
 def make_plan(manifest: Manifest, units: Sequence[Unit]) -> Plan:
     """Combine a manifest with its units of input. Raises ``ManifestError`` where stages come before there is text."""

@@ -225,7 +225,8 @@ def _only_driver(place: Place) -> Iterator[None]:
         ) from None
     try:
         # left by workers that were killed; nobody else writes here while we hold the lock
-        shutil.rmtree(work / "staging", ignore_errors=True)
+        for folder in (work, Path(store.root) / "index" / ".work"):
+            shutil.rmtree(folder / "staging", ignore_errors=True)
         yield
     finally:
         lock.release()

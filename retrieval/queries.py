@@ -28,7 +28,8 @@ class Query(NamedTuple):
     """Where a seed stands (file and record), or what wrote the query and in which version."""
     model: str | None = None
     """The language model as its server names it; null where none was asked."""
-    sampling_seed: int | None = None
+    sampling: str | None = None
+    """How the answer was drawn: temperature, top_p, max_tokens, seed and stop, as JSON."""
 
 
 QUERIES: Final = pa.schema(
@@ -42,7 +43,7 @@ QUERIES: Final = pa.schema(
         ("seed", pa.string()),
         ("origin", pa.string()),
         ("model", pa.string()),
-        ("sampling_seed", pa.int64()),
+        ("sampling", pa.string()),
     ]
 )
 

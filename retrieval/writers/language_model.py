@@ -123,7 +123,7 @@ def _drafts(
             seed=parent.seed,
             origin=f"{prompt.name}@{prompt.version} {answer.engine}".strip(),
             model=answer.model,
-            sampling_seed=request.sampling.seed,
+            sampling=request.sampling.model_copy(update={"seed": answer.sampling_seed}).model_dump_json(),
         )
 
 

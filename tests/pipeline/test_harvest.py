@@ -249,7 +249,7 @@ def test_a_model_writes_questions_and_thoughts_and_a_resumed_run_asks_nothing_tw
     assert Counter(query["kind"] for query in queries)["thought"] > 3
     made = [query for query in queries if query["kind"] != "seed"]
     assert {query["model"] for query in made} == {"tiny"}
-    assert all(query["origin"].endswith("fake-1") and query["sampling_seed"] is not None for query in made)
+    assert all(query["origin"].endswith("fake-1") and json.loads(query["sampling"])["max_tokens"] for query in made)
     rounds = published(tmp_path / "whole", "rounds")
     assert dict(rounds[1]["removed"])["preamble"] > 0
     assert rounds[1]["requests"] == len([q for q in queries if q["round"] == 0]) * 2 + len(

@@ -9,6 +9,7 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -230,3 +231,47 @@ def manifest_of(paths, output):
         "executor": {"kind": "local", "workers": 1},
         "stages": STAGES,
     }
+
+
+def test_a_harvest_on_s3_has_the_bytes_of_a_local_one(s3, cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORPUS_CACHE", str(tmp_path / "cache"))
+    rows = [
+        {"id": f"{word}{n}", "text": f"The {word} number {n} stands in a room."} for word in "abcd" for n in range(9)
+    ]
+    rows += [{"id": f"heart{n}", "text": f"The heart pumps blood, case {n}, through every artery."} for n in range(5)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "corpus.parquet")
+    s3.upload_file(str(tmp_path / "corpus.parquet"), "incoming", "corpus.parquet")
+    seeds = {"texts": ["the heart and its blood", "artery"], "domain": "medicine"}
+    digests = []
+    for source, output in (
+        (str(tmp_path / "corpus.parquet"), str(tmp_path / "pile")),
+        ("s3://incoming/corpus.parquet", "s3://curated/pile"),
+    ):
+        manifest = {
+            "name": "pile",
+            "source": {"paths": [source]},
+            "output": {"path": output},
+            "executor": {"kind": "local", "workers": 2},
+            "harvest": {"seeds": [seeds], "queries": {"rounds": 1}},
+            "stages": [{"kind": "dedup"}],
+        }
+        path = tmp_path / "pile.yaml"
+        path.write_text(json.dumps(manifest))
+        done = cli("run", str(path), "--json")
+        assert done.code == 0, done.stderr
+        assert done.result["ledger"]["kept"] >= 4
+        digests.append([row["id"] for row in read_documents(output)])
+        assert cli("verify", output, "--json").result["sound"]
+        hits = cli("search", f"{output}/index", "blood artery", "-k", "2", "--json").result["hits"]
+        assert all("blood" in hit["text"] for hit in hits)
+    assert digests[0] == digests[1]
+
+
+def read_documents(output):
+    store = open_store(output)
+    manifest = current_manifest(store)
+    tables = []
+    for entry in manifest.files["documents"]:
+        with store.open(entry.name) as file:
+            tables.append(pq.read_table(io.BytesIO(file.read())))
+    return pa.concat_tables(tables).to_pylist()

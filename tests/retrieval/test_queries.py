@@ -216,7 +216,8 @@ def test_questions_carry_their_lineage_and_seeds_reach_the_model_fenced():
     assert len(found.drafts) == 8
     first = found.drafts[0]
     assert (first.text, first.kind, first.round, first.domain) == ("Question 0 one?", "question", 2, "medicine")
-    assert (first.parent, first.seed, first.model, first.sampling_seed) == (parents[0].id, parents[0].id, "tiny", 9)
+    assert (first.parent, first.seed, first.model) == (parents[0].id, parents[0].id, "tiny")
+    assert json.loads(first.sampling) == {"temperature": 1.0, "top_p": 1.0, "max_tokens": 50, "seed": 9, "stop": []}
     assert first.origin == "question_extension@1 fake-1"
     assert (found.requests, found.refused, found.completion_tokens) == (4, {}, 12)
 
