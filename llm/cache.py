@@ -1,7 +1,8 @@
 """Answers that were given already, so that a run that goes on asks nothing twice.
 
-An SQLite file: safe to kill at any time, and with several processes. The key is a hash of everything that an answer
-depends on: model, face, messages, sampling with its seed, wanted form. Neither addresses nor keys are in it.
+An SQLite file: safe to kill at any time, and with several processes of one machine (its log, WAL, needs a local disk).
+The key is a hash of everything that an answer depends on: model, face, messages, sampling with its seed, wanted form.
+Neither addresses nor keys are in it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ class ResponseCache:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(path, error, fix="name a folder that can be written to") from None
         with self._open() as base:
             base.execute("PRAGMA journal_mode=WAL")
             base.execute(_TABLE)
@@ -72,9 +76,12 @@ class ResponseCache:
             # a connection each time: the object travels between threads and processes
             with closing(sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)) as base:
                 yield base
+        except sqlite3.OperationalError as error:  # locked, read-only, disk full: what is stored is sound
+            raise _unusable(self.path, error, fix="see to room and rights on its disk, then run again") from None
         except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
-            raise StorageError(
-                f"the file of stored answers cannot be used: {error}",
-                where=str(self.path),
-                fix="delete it (and its -wal and -shm): everything is asked again",
-            ) from None
+            fix = "delete it (and its -wal and -shm): everything is asked again"
+            raise _unusable(self.path, error, fix=fix) from None
+
+
+def _unusable(path: Path, error: Exception, *, fix: str) -> StorageError:
+    return StorageError(f"the file of stored answers cannot be used: {error}", where=str(path), fix=fix)

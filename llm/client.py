@@ -1,8 +1,8 @@
 """A client for OpenAI-compatible servers: bounded concurrency, bounded retries, and an answer or a reason for each.
 
 ``Client.generate`` never raises for a single request: what got no usable answer comes back as a ``Refusal`` with its
-cause, so that the caller can count it. It raises ``ModelError`` where asking on makes no sense: the server cannot be
-reached at all, the key is not accepted, the model is not there.
+cause, so that the caller can count it. It raises ``ModelError`` where asking on makes no sense: no server can be
+reached, the key is not set. ``Client.check`` asks beforehand whether the key is accepted and the model is there.
 
 Retried, with exponential backoff and full jitter: 429 and 5xx answers, timeouts, broken connections. Not retried: other
 4xx answers. Answers that break the wanted form are asked for again with the next sampling seed, twice at most.
@@ -14,12 +14,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from corpus.errors import ModelError
 from llm.cache import ResponseCache, request_key
 from llm.config import Endpoint, Sampling
 from llm.structured import NO_VALUE, read_value
+
+if TYPE_CHECKING:
+    from llm.transport import Transport
 
 Role = Literal["system", "user", "assistant"]
 Cause = Literal[
@@ -99,11 +102,11 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, cache: ResponseCache | None = None) -> None:
         self.endpoint, self.usage = endpoint, Usage()
-        self._cache = cache
+        self._cache, self._choices_known = cache, True
 
     def check(self) -> None:
         """Ask the server for its models once. Raises ``ModelError`` where it cannot be used."""
-        from llm.transport import check_endpoint
+        from llm.connection import check_endpoint
 
         asyncio.run(check_endpoint(self.endpoint))
 
@@ -121,7 +124,7 @@ class Client:
         answers: list[Generation | Refusal | None] = [None] * len(requests)
         waiting = iter(range(len(requests)))
         done = unreachable = 0
-        async with Transport(self.endpoint) as transport:
+        async with Transport(self.endpoint, choices_known=self._choices_known) as transport:
 
             async def work() -> None:
                 nonlocal done, unreachable
@@ -142,38 +145,49 @@ class Client:
             finally:
                 for worker in workers:
                     worker.cancel()
-            self.usage.retries += transport.retries
+                await asyncio.gather(*workers, return_exceptions=True)  # before their connections are closed
+                self.usage.retries += transport.retries
+                self._choices_known = transport.choices_known
         return [answer for answer in answers if answer is not None]
 
-    async def _answer(self, transport: Any, request: Request) -> Generation | Refusal:
+    async def _answer(self, transport: Transport, request: Request) -> Generation | Refusal:
         self.usage.requests += 1
-        answer: Generation | Refusal = Refusal("empty", "", 0)
-        for number in range(FORM_ATTEMPTS):
-            seed = request.sampling.seed + number
-            tried = replace(request, sampling=request.sampling.model_copy(update={"seed": seed}))
-            answer = await self._once(transport, tried)
-            if isinstance(answer, Generation) or answer.cause not in FORM_FAULTS:
-                break
-        if isinstance(answer, Refusal):
-            self.usage.refused[answer.cause] += 1
-        return answer
-
-    async def _once(self, transport: Any, request: Request) -> Generation | Refusal:
+        # Under the request as it was asked, whichever seed brought the answer: asked again, it is one look-up.
         key = request_key(self.endpoint, request)
         stored = self._cache.get(key) if self._cache else None
-        answer = stored if stored is not None else await transport.ask(request)
+        answer = _checked(stored, request) if stored is not None else await self._ask(transport, request, key)
         if isinstance(answer, Refusal):
+            self.usage.refused[answer.cause] += 1
             return answer
-        value, fault = read_value(answer.text, answer.finish, request.schema, request.choices)
-        if fault:
-            return Refusal(fault, answer.text[:200], 1)
-        if stored is None and self._cache is not None:
-            self._cache.put(key, answer)
         self.usage.answered += 1
         self.usage.cached += stored is not None
         self.usage.prompt_tokens += answer.prompt_tokens
         self.usage.completion_tokens += answer.completion_tokens
-        return replace(answer, value=None if value is NO_VALUE else value, cached=stored is not None)
+        return replace(answer, cached=stored is not None)
+
+    async def _ask(self, transport: Transport, request: Request, key: str) -> Generation | Refusal:
+        """Ask until an answer has the wanted form, with one sampling seed after the other."""
+        refusal = Refusal("empty", "", 0)
+        for number in range(FORM_ATTEMPTS):
+            seed = request.sampling.seed + number
+            tried = replace(request, sampling=request.sampling.model_copy(update={"seed": seed}))
+            found = await transport.ask(tried)
+            answer = found if isinstance(found, Refusal) else _checked(found, request)
+            if isinstance(answer, Generation):
+                if self._cache is not None:
+                    self._cache.put(key, answer)
+                return answer
+            if answer.cause not in FORM_FAULTS:
+                return answer
+            refusal = answer
+        return replace(refusal, attempts=FORM_ATTEMPTS)
+
+
+def _checked(answer: Generation, request: Request) -> Generation | Refusal:
+    value, fault = read_value(answer.text, answer.finish, request.schema, request.choices)
+    return (
+        Refusal(fault, answer.text[:200], 1) if fault else replace(answer, value=None if value is NO_VALUE else value)
+    )
 
 
 def _unreachable(endpoint: Endpoint, answer: Generation | Refusal | None) -> ModelError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from corpus.settings import Settings
 
@@ -37,6 +37,8 @@ class Sampling(Settings):
 class Endpoint(Settings):
     """A server with an OpenAI-compatible face."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may hold a password
+
     urls: tuple[str, ...] = Field(min_length=1)
     """Base addresses, such as http://127.0.0.1:8000/v1; requests are spread over several."""
     model: str = Field(min_length=1)
@@ -46,7 +48,7 @@ class Endpoint(Settings):
     face: Literal["chat", "completion"] = "chat"
     """`chat` for instruction-tuned models, `completion` for base models."""
     concurrency: int = Field(default=16, ge=1, le=4096)
-    """Requests at a time."""
+    """Requests at a time, over all tasks that ask it."""
     timeout_s: float = Field(default=120, gt=0)
     """Seconds that an answer may take."""
     attempts: int = Field(default=5, ge=1, le=20)
@@ -60,10 +62,19 @@ class Endpoint(Settings):
         for url in urls:
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{parts.scheme or url!r} is no http address")
+                raise ValueError("an address begins with http:// or https:// and a host")
+            if not url.isprintable() or " " in url or not _has_port_or_none(url):
+                raise ValueError("an address has no blanks, and a port of at most 65535")
             if parts.username or parts.password or parts.query or parts.fragment:
                 raise ValueError("an address holds no user, password, query or fragment: keys come from api_key_env")
         return tuple(url.rstrip("/") for url in urls)
+
+
+def _has_port_or_none(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 class Serve(Settings):

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -39,6 +39,17 @@ class PromptFile(Settings):
     untrusted: tuple[str, ...] = ()
     system: str = ""
     user: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _untrusted_are_places(self) -> PromptFile:
+        unknown = sorted(set(self.untrusted) - self.places())
+        if unknown:  # a slip of the pen here would let text in without its fence
+            raise ValueError(f"untrusted names {unknown[0]!r}, which is no place of this prompt")
+        return self
+
+    def places(self) -> frozenset[str]:
+        """What is filled in."""
+        return frozenset(_PLACE.findall(self.system + self.user))
 
 
 class Prompt(Settings):
@@ -61,10 +72,9 @@ class Prompt(Settings):
     def messages(self, places: Mapping[str, str]) -> tuple[Message, ...]:
         """The messages with all places filled in; the text of a place is never looked at for places again.
 
-        Raises ``ManifestError`` where ``places`` are not exactly those of the file.
+        Raises ``ManifestError`` where the file has a place that ``places`` has not; it need not use all of them.
         """
-        wanted = set(_PLACE.findall(self.file.system + self.file.user))
-        missing = sorted(wanted - set(places))
+        missing = sorted(self.file.places() - set(places))
         if missing:
             raise ManifestError(
                 f"the prompt has a place {{{missing[0]}}} that nothing is put into",
@@ -84,14 +94,17 @@ class Prompt(Settings):
 def load_prompt(path: Path) -> Prompt:
     """Read a prompt file. Raises ``ManifestError``."""
     try:
-        data = path.read_bytes()[: MOST_BYTES + 1]
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ManifestError(f"a prompt has more than {MOST_BYTES} bytes", where=str(path), fix="name a prompt file")
         found = PromptFile.model_validate(YAML(typ="safe", pure=True).load(data.decode("utf-8")))
     except OSError as error:
         raise ManifestError(f"a prompt cannot be read: {error}", where=str(path)) from None
     except ValidationError as error:
         fault = error.errors()[0]
         raise ManifestError(
-            f"a prompt is not valid: {'.'.join(map(str, fault['loc']))}: {fault['msg']}", where=str(path)
+            f"a prompt is not valid: {': '.join([*map(str, fault['loc']), fault['msg']])}", where=str(path)
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ManifestError(f"a prompt is no valid YAML: {str(error).splitlines()[0]}", where=str(path)) from None

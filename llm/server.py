@@ -1,15 +1,14 @@
 """vLLM servers of our own: started, asked for their health, started again when they die, and stopped for certain.
 
 A server is a child process in a process group of its own, bound to loopback unless told otherwise. It ends with its
-parent, however that ends (PR_SET_PDEATHSIG on Linux). It gets none of the parent's secrets.
+parent, however that ends (PR_SET_PDEATHSIG on Linux, which means the parent's *thread*: start a server from one that
+lives as long as the server is wanted). It gets none of the parent's secrets.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,27 +26,35 @@ import httpx
 
 from corpus.errors import ModelError
 from llm.config import Endpoint, Serve
-
-PYTHON: Final = "CORPUS_VLLM_PYTHON"
-"""Environment variable that names the interpreter that has vLLM."""
+from llm.launch import PYTHON, child_environment, command_of, served_name, shares_of_gpus
 
 LOOPBACK: Final = "127.0.0.1"
-_SECRET: Final = re.compile(r"(?i)_KEY$|_TOKEN$|SECRET|PASSWORD|CREDENTIAL")
 _GRACE_S: Final = 10.0
 _POLL_S: Final = 0.25
-_TAIL: Final = 4000  # characters of the log that an error shows
+_TAIL: Final = 4000  # bytes of the log that an error shows
 _PR_SET_PDEATHSIG: Final = 1
-_SAMPLE: Final = 1 << 20  # bytes at either end of a large file
+_LIBC: Final[Any] = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: not between fork and exec
 
 
 class VllmServer:
-    """One server. ``command`` replaces vLLM's own, for tests: it gets ``--port``."""
+    """One server. ``command`` replaces vLLM's own, for tests: it gets ``--port``.
 
-    def __init__(self, config: Serve, *, host: str = LOOPBACK, command: Sequence[str] | None = None) -> None:
-        self.config, self.host, self.restarts = config, host, 0
+    ``devices``: the GPUs it may see, as CUDA_VISIBLE_DEVICES names them; None: those that the parent sees.
+    """
+
+    def __init__(
+        self,
+        config: Serve,
+        *,
+        host: str = LOOPBACK,
+        command: Sequence[str] | None = None,
+        devices: Sequence[str] | None = None,
+    ) -> None:
+        self.config, self.host, self.restarts, self._devices = config, host, 0, devices
         self.port = _free_port(host)
         self._command = list(command) if command else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._given_up = threading.Event()
         self._log = Path(tempfile.mkdtemp(prefix="vllm-")) / "server.log"
 
     @property
@@ -56,7 +64,14 @@ class VllmServer:
 
     def start(self) -> None:
         """Start and wait until it is healthy. Raises ``ModelError`` with the end of its log."""
-        arguments = [*self._command, f"--port={self.port}"] if self._command else _vllm_command(self)
+        self.launch()
+        self.wait_until_healthy()
+
+    def launch(self) -> None:
+        """Start the process. Raises ``ModelError`` where there is no such program."""
+        arguments = (
+            [*self._command, f"--port={self.port}"] if self._command else command_of(self.config, self.host, self.port)
+        )
         with self._log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - arguments are a list, from a validated configuration
@@ -64,21 +79,30 @@ class VllmServer:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,
-                    env=child_environment(self.config),
+                    env=child_environment(self.config, self._devices),
                     start_new_session=True,
-                    preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                    preexec_fn=partial(_end_with_parent, os.getpid()) if _LIBC else None,  # noqa: PLW1509
                 )
             except OSError as error:
                 raise ModelError(
                     f"the server cannot be started: {error}", where=arguments[0], fix=f"check {PYTHON}"
                 ) from None
+
+    def wait_until_healthy(self) -> None:
+        """Wait until it answers. Raises ``ModelError`` with the end of its log."""
         deadline = time.monotonic() + self.config.start_timeout_s
         while not self.healthy():
-            if self._process.poll() is not None:
-                self._fail(f"the server ended with exit code {self._process.returncode} before it was ready")
+            code = self._process.poll() if self._process else None
+            if code is not None:
+                self._fail(f"the server ended with exit code {code} before it was ready")
             if time.monotonic() > deadline:
                 self._fail(f"the server was not ready within {self.config.start_timeout_s:g} s")
-            time.sleep(_POLL_S)
+            if self._given_up.wait(_POLL_S):
+                self._fail("the server was no longer wanted before it was ready")
+
+    def give_up(self) -> None:
+        """End a wait for its health that goes on in another thread, and any later one."""
+        self._given_up.set()
 
     def _fail(self, what: str) -> None:
         self.stop()
@@ -86,9 +110,8 @@ class VllmServer:
 
     def failure(self, what: str) -> ModelError:
         """An error that shows the end of the log."""
-        text = self._log.read_text("utf-8", errors="replace")[-_TAIL:] if self._log.exists() else ""
         return ModelError(
-            f"{what}\n{text}",
+            f"{what}\n{_end_of(self._log)}",
             where=f"{self.config.model}, log {self._log}",
             fix="see the log; serve.arguments go to vLLM as they are",
         )
@@ -140,13 +163,15 @@ class VllmServer:
 @contextmanager
 def serve(config: Serve, *, command: Sequence[str] | None = None) -> Iterator[Endpoint]:
     """All replicas of a configuration, watched; yields the endpoint to ask. Raises ``ModelError``."""
-    servers = [VllmServer(config, command=command) for _ in range(config.replicas)]
+    servers = [VllmServer(config, command=command, devices=devices) for devices in shares_of_gpus(config)]
     ended = threading.Event()
     with ExitStack() as stack:
         for server in servers:
             stack.callback(server.stop)
         for server in servers:
-            server.start()
+            server.launch()
+        for server in servers:
+            server.wait_until_healthy()
         watch = threading.Thread(target=_watch, args=(servers, config, ended), name="vllm watch", daemon=True)
         watch.start()
         try:
@@ -158,6 +183,8 @@ def serve(config: Serve, *, command: Sequence[str] | None = None) -> Iterator[En
             ) from None
         finally:
             ended.set()
+            for server in servers:
+                server.give_up()  # one that is being started again need not become ready first
             watch.join()
 
 
@@ -178,62 +205,6 @@ def _watch(servers: Sequence[VllmServer], config: Serve, ended: threading.Event)
                     continue  # counted; clients see it as unreachable and say so
 
 
-def _vllm_command(server: VllmServer) -> list[str]:
-    """vLLM's OpenAI server as a module: the `vllm` command is missing from some builds."""
-    config = server.config
-    where = _on_cpu(config) if config.gpus == 0 else [f"--tensor-parallel-size={config.gpus}"]
-    dtype = "float32" if config.gpus == 0 and config.dtype == "auto" else config.dtype
-    return [
-        *(os.environ.get(PYTHON, sys.executable), "-m", "vllm.entrypoints.openai.api_server"),
-        *(
-            f"--model={config.model}",
-            f"--served-model-name={served_name(config.model)}",
-            "--load-format=safetensors",  # no pickles
-            f"--host={server.host}",
-            f"--port={server.port}",
-        ),
-        *(f"--dtype={dtype}", f"--max-model-len={config.max_model_len}", *where, *config.arguments),
-    ]
-
-
-def _on_cpu(config: Serve) -> list[str]:
-    """vLLM 0.32 on CPU dies of a request with a seed whose prompt it reads in pieces: it must read them whole."""
-    return [
-        "--enforce-eager",
-        "--no-enable-chunked-prefill",
-        f"--max-num-batched-tokens={max(4096, config.max_model_len)}",
-    ]
-
-
-def served_name(model: str) -> str:
-    """The name under which our servers know a model: that of its folder, with a fingerprint of what lies in it.
-
-    Answers are stored under this name. Of files above 2 MiB only both ends and the size are hashed.
-    """
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_SAMPLE))
-            file.seek(max(_SAMPLE, size - _SAMPLE))
-            digest.update(file.read())
-    return f"{folder.resolve().name}-{digest.hexdigest()[:12]}"
-
-
-def child_environment(config: Serve) -> dict[str, str]:
-    """The parent's environment without its secrets, and with what keeps vLLM off the network."""
-    kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
-    kept |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    if config.gpus == 0:
-        kept |= {"VLLM_TARGET_DEVICE": "cpu"}
-        kept.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    return kept
-
-
 def _free_port(host: str) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
@@ -241,6 +212,16 @@ def _free_port(host: str) -> int:
     return port
 
 
-def _end_with_parent() -> None:
-    libc: Any = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _end_with_parent(parent: int) -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before it could be asked for a signal
+        os._exit(1)
+
+
+def _end_of(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

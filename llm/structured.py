@@ -29,6 +29,7 @@ def read_value(
     fence = _FENCED.match(text)
     try:
         value = json.loads(fence[1] if fence else text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # NaN, 1e999, "\\ud800": JSON to Python alone
     except (ValueError, RecursionError):
         return NO_VALUE, "bad_json"
     return (value, None) if _follows(value, schema) else (NO_VALUE, "wrong_schema")

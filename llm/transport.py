@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import email.utils
 import json
-import os
 import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from corpus.errors import ModelError
 from llm.client import Cause, Generation, Refusal, Request
 from llm.config import Endpoint
+from llm.connection import connect, read_key
 
 LONGEST_WAIT_S: Final = 60.0
 LARGEST_ANSWER: Final = 16 << 20  # bytes
@@ -26,7 +23,7 @@ LEFT_OUT_S: Final = 5.0  # an address that cannot be reached
 _RETRIED: Final = frozenset({"rate_limited", "server_error", "timeout", "unreachable"})
 _TOO_LONG: Final = re.compile(r"(?i)context length|maximum context|max_model_len|too long|too many tokens|longer than")
 _THOUGHT: Final = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_SHORTEST_SECRET: Final = 6  # shorter ones are placeholders, and would blot out ordinary words
 
 
 class _AttemptError(Exception):
@@ -38,16 +35,19 @@ class _AttemptError(Exception):
 
 
 class Transport:
-    """Sends requests to the servers of an endpoint. Use as an async context manager."""
+    """Sends requests to the servers of an endpoint. Use as an async context manager; raises ``ModelError``.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint, self.retries = endpoint, 0
+    ``choices_known``: the server takes a list of choices, as far as is known; it becomes False when it does not.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, choices_known: bool = True) -> None:
+        self.endpoint, self.retries, self.choices_known = endpoint, 0, choices_known
+        self._key = read_key(endpoint)
         self._load = dict.fromkeys(endpoint.urls, 0)
         self._out_until = dict.fromkeys(endpoint.urls, 0.0)
-        self._choices_known = True  # the server takes a list of choices, until it says otherwise
 
     async def __aenter__(self) -> Transport:
-        self._client = _client(self.endpoint)
+        self._client = connect(self.endpoint, self._key)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -100,17 +100,22 @@ class Transport:
 
     async def _send(self, url: str, request: Request) -> Generation:
         path = "/chat/completions" if self.endpoint.face == "chat" else "/completions"
-        status, headers, data = await self._post(url + path, self._body(request))
-        if status == 400 and request.choices and self._choices_known and not _TOO_LONG.search(_message(data)):
-            self._choices_known = False  # a server that knows no structured outputs: the answer is checked anyway
-            status, headers, data = await self._post(url + path, self._body(request))
+        body = self._body(request)
+        status, headers, data = await self._post(url + path, body)
+        if status == 400 and "structured_outputs" in body and not _TOO_LONG.search(self._message(data)):
+            del body["structured_outputs"]  # the answer is checked here anyway
+            status, headers, data = await self._post(url + path, body)
+            self.choices_known = self.choices_known and status != 200
         if status != 200:
-            raise _http_fault(status, headers, _message(data))
+            raise _http_fault(status, headers, self._message(data))
         return _generation(data, headers, request)
 
     async def _post(self, url: str, body: Mapping[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+        content = json.dumps(body).encode()  # ASCII: text with half a surrogate pair must not end the run
+        form = {"Content-Type": "application/json"}
+        sending = self._client.stream("POST", url, content=content, headers=form)
         try:
-            async with asyncio.timeout(self.endpoint.timeout_s), self._client.stream("POST", url, json=body) as answer:
+            async with asyncio.timeout(self.endpoint.timeout_s), sending as answer:
                 data = bytearray()
                 async for piece in answer.aiter_bytes():
                     data += piece
@@ -121,8 +126,13 @@ class Transport:
             raise _AttemptError("timeout", f"no answer within {self.endpoint.timeout_s:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _AttemptError("unreachable", str(error) or type(error).__name__) from None
+        except httpx.InvalidURL as error:
+            raise _AttemptError("rejected", f"no address: {error}") from None
         except httpx.HTTPError as error:  # the connection broke, or the answer is no HTTP
             raise _AttemptError("server_error", f"{type(error).__name__}: {error}") from None
+
+    def _message(self, data: bytes) -> str:
+        return _message(data, self._key or "")
 
     def _body(self, request: Request) -> dict[str, Any]:
         sampling = request.sampling
@@ -143,59 +153,9 @@ class Transport:
         if request.schema is not None:
             form = {"name": "answer", "schema": dict(request.schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        if request.choices and self._choices_known:
+        if request.choices and self.choices_known:
             body["structured_outputs"] = {"choice": list(request.choices)}
         return body
-
-
-def _client(endpoint: Endpoint) -> httpx.AsyncClient:
-    headers = {}
-    if endpoint.api_key_env:
-        key = os.environ.get(endpoint.api_key_env)
-        if not key:
-            raise ModelError(
-                f"the environment variable {endpoint.api_key_env} is not set",
-                where="the endpoint's api_key_env",
-                fix=f"export {endpoint.api_key_env}=...",
-            )
-        headers["Authorization"] = f"Bearer {key}"
-    local = all(urlsplit(url).hostname in _LOOPBACK for url in endpoint.urls)
-    return httpx.AsyncClient(
-        headers=headers,
-        timeout=httpx.Timeout(endpoint.timeout_s, connect=min(10.0, endpoint.timeout_s)),
-        limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
-        follow_redirects=False,
-        trust_env=not local,
-    )
-
-
-async def check_endpoint(endpoint: Endpoint) -> None:
-    """Ask every address for its models. Raises ``ModelError`` where one cannot be used."""
-    async with _client(endpoint) as client:
-        for url in endpoint.urls:
-            try:
-                answer = await client.get(f"{url}/models", timeout=min(30.0, endpoint.timeout_s))
-            except httpx.HTTPError as error:
-                detail = str(error) or type(error).__name__
-                raise ModelError(
-                    f"the language model cannot be reached: {detail}", where=url, fix="start the server, or check urls:"
-                ) from None
-            _check_models(answer, url, endpoint)
-
-
-def _check_models(answer: httpx.Response, url: str, endpoint: Endpoint) -> None:
-    if answer.status_code in (401, 403):
-        fix = f"check the key in {endpoint.api_key_env}" if endpoint.api_key_env else "set api_key_env"
-        raise ModelError(f"the server does not accept the key (HTTP {answer.status_code})", where=url, fix=fix)
-    if answer.status_code != 200:
-        return  # not every server lists its models
-    try:
-        names = [str(entry["id"]) for entry in answer.json()["data"]]
-    except (ValueError, KeyError, TypeError):
-        return
-    if names and endpoint.model not in names:
-        close = difflib.get_close_matches(endpoint.model, names, n=1, cutoff=0)
-        raise ModelError(f"the server has no model {endpoint.model!r}", where=url, fix=f"did you mean {close[0]!r}?")
 
 
 def _http_fault(status: int, headers: httpx.Headers, message: str) -> _AttemptError:
@@ -217,20 +177,27 @@ def _retry_after(headers: httpx.Headers) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
-def _message(data: bytes) -> str:
-    """What a server says of an error, as one line."""
-    text = data[:4096].decode("utf-8", "replace")
+def _message(data: bytes, secret: str) -> str:
+    """What a server says of an error, as one line, without the key, which some servers repeat."""
+    text = data.decode("utf-8", "replace")
     try:
         found = json.loads(text)
         inner = found.get("error", found) if isinstance(found, dict) else found
         text = str(inner.get("message", inner) if isinstance(inner, dict) else inner)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
-    return " ".join(text.split())[:300]
+    if len(secret) >= _SHORTEST_SECRET:
+        text = text.replace(secret, "[key]")  # before it is cut: a part of a key is a secret too
+    return _sound(" ".join(text.split())[:300])
+
+
+def _sound(text: str) -> str:
+    """``text`` that can be written anywhere: half a surrogate pair becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _generation(data: bytes, headers: httpx.Headers, request: Request) -> Generation:
@@ -240,13 +207,13 @@ def _generation(data: bytes, headers: httpx.Headers, request: Request) -> Genera
         text = choice["message"]["content"] if "message" in choice else choice["text"]
         usage = found.get("usage") or {}
         answer = Generation(
-            text=_THOUGHT.sub("", text or ""),
+            text=_sound(_THOUGHT.sub("", text or "")),
             value=None,
             finish=str(choice.get("finish_reason") or ""),
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
-            model=str(found.get("model") or ""),
-            engine=str(found.get("system_fingerprint") or headers.get("server", "")),
+            model=_sound(str(found.get("model") or "")),
+            engine=_sound(str(found.get("system_fingerprint") or headers.get("server", ""))),
             sampling_seed=request.sampling.seed,
         )
     except IndexError:

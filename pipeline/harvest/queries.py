@@ -42,7 +42,7 @@ from retrieval.seeds import read_seeds
 from retrieval.writers.keyphrases import ORIGIN, Keyphrases
 from retrieval.writers.language_model import LanguageModel
 
-PARENTS_PER_ANSWER_TASK = 64
+PARENTS_PER_ANSWER_TASK = 16
 
 
 @dataclass(frozen=True)

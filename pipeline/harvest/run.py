@@ -119,7 +119,8 @@ def harvest(config: Harvest, plan: Plan, scheduler: Scheduler) -> Harvested:
     check_harvest(config)
     code, gpus = harvest_code(plan.code), plan.manifest.executor.gpus
     where = index_place(config, scheduler.place)
-    with _endpoint(config, scheduler.place) as endpoint:
+    with _endpoint(config) as served_at:
+        endpoint = _shared(served_at, scheduler.executor.slots)
         builder = Scheduler(scheduler.executor, where, scheduler.watcher, max_attempts=scheduler.max_attempts)
         card = build(config.index, plan.manifest.source, plan.units, code, where.open(), builder, gpus=gpus)
         rounds = bootstrap(Bench(config, card, where, scheduler.place, scheduler, code, gpus, endpoint))
@@ -148,7 +149,7 @@ def check_harvest(config: Harvest) -> None:
 
 
 @contextmanager
-def _endpoint(config: Harvest, place: Place) -> Iterator[Endpoint | None]:
+def _endpoint(config: Harvest) -> Iterator[Endpoint | None]:
     """The language model's endpoint; a server of our own lives as long as this."""
     writer = config.writer
     if not isinstance(writer, LanguageModel):
@@ -159,6 +160,13 @@ def _endpoint(config: Harvest, place: Place) -> Iterator[Endpoint | None]:
         assert writer.serve is not None
         with served(writer.serve) as endpoint:
             yield endpoint
+
+
+def _shared(endpoint: Endpoint | None, tasks: int) -> Endpoint | None:
+    """The endpoint as each of so many tasks at a time may use it: together they keep to its concurrency."""
+    if endpoint is None:
+        return None
+    return endpoint.model_copy(update={"concurrency": max(1, endpoint.concurrency // tasks)})
 
 
 def _refuse_nothing(rounds: Sequence[Round], card: IndexCard) -> None:

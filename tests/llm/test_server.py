@@ -14,7 +14,8 @@ import pytest
 from corpus.errors import ModelError
 from llm.client import Client, Generation, Message, Request
 from llm.config import Endpoint, Sampling, Serve
-from llm.server import PYTHON, VllmServer, child_environment, serve
+from llm.launch import PYTHON, child_environment
+from llm.server import VllmServer, serve
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("stand_in.py"))]
 

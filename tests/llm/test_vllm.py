@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from llm import server
+from llm import launch
 from llm.client import Client, Generation, Message, Request
 from llm.config import Endpoint, Sampling, Serve
-from llm.server import serve, served_name
+from llm.launch import served_name
+from llm.server import serve
 
-PYTHON = os.environ.get(server.PYTHON, "")
+PYTHON = os.environ.get(launch.PYTHON, "")
 SCHEMA = {
     "type": "object",
     "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 99}},

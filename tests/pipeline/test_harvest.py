@@ -228,7 +228,14 @@ def answers(number, body):
 
 
 def writer(fake, **changes):
-    endpoint = {"urls": [fake.url], "model": "tiny", "backoff_s": 0.01, "attempts": 3, "timeout_s": 10}
+    endpoint = {
+        "urls": [fake.url],
+        "model": "tiny",
+        "backoff_s": 0.01,
+        "attempts": 3,
+        "timeout_s": 10,
+        "concurrency": 4,
+    }
     return {"kind": "language_model", "endpoint": endpoint, "samples": 2, **changes}
 
 
@@ -237,6 +244,7 @@ def test_a_model_writes_questions_and_thoughts_and_a_resumed_run_asks_nothing_tw
         whole = harvest(writer=writer(fake), name="whole")
         assert whole.code == 0, whole.stderr
         asked = [json.dumps(body, sort_keys=True) for body in fake.bodies]
+        assert fake.most_at_once <= 4
         assert max(Counter(asked).values()) == 1
         fake.bodies.clear()
         killed = harvest("--set", "name=whole", writer=writer(fake), name="killed", crash="driver.task_done:14")
