@@ -14,7 +14,7 @@ A shard is arrays that are mapped into memory, not read: ``terms`` (sorted hashe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,7 @@ from corpus.settings import Settings
 from retrieval.passages import Cut
 from retrieval.terms import Stemming, Terms
 
+TERMS_AT_ONCE: Final = 50_000_000
 _OVERFETCH: Final = 4  # passages asked for per document wanted, at most
 
 
@@ -111,14 +112,29 @@ def merge_postings(parts: Sequence[Postings]) -> Postings:
     return Postings(terms, indptr, postings, counts, lengths)
 
 
-def merge_statistics(parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.int64]]], lengths: Lengths) -> Statistics:
-    """Corpus statistics from the (terms, frequencies) of all shards, and the sums of their ``lengths``."""
-    everything = np.concatenate([np.zeros(0, np.uint64), *(terms for terms, _ in parts)])
-    frequencies = np.concatenate([np.zeros(0, np.int64), *(found for _, found in parts)])
-    terms, which = np.unique(everything, return_inverse=True)
+def merge_statistics(
+    parts: Iterable[tuple[NDArray[np.uint64], NDArray[np.int64]]], lengths: Lengths, *, at_once: int = TERMS_AT_ONCE
+) -> Statistics:
+    """Corpus statistics from the (terms, frequencies) of all shards, and the sums of their ``lengths``.
+
+    Memory: ``at_once`` terms of shards, and those of the corpus.
+    """
+    held: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = [(np.zeros(0, np.uint64), np.zeros(0, np.int64))]
+    for part in parts:
+        held.append(part)
+        if sum(len(terms) for terms, _ in held[1:]) > at_once:
+            held = [_summed(held)]
+    terms, frequencies = _summed(held)
+    return Statistics(lengths.passages, lengths.terms / max(lengths.passages, 1), terms, frequencies)
+
+
+def _summed(
+    parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.int64]]],
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    terms, which = np.unique(np.concatenate([terms for terms, _ in parts]), return_inverse=True)
     total = np.zeros(len(terms), np.int64)
-    np.add.at(total, which, frequencies)
-    return Statistics(lengths.passages, lengths.terms / max(lengths.passages, 1), terms, total)
+    np.add.at(total, which, np.concatenate([frequencies for _, frequencies in parts]))
+    return terms, total
 
 
 def score_postings(postings: Postings, statistics: Statistics, settings: Bm25) -> NDArray[np.float32]:

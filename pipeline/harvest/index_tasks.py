@@ -100,9 +100,10 @@ def index_unit(payload: PostingsPayload, context: Context) -> Result:
 
 def count_corpus(payload: StatisticsPayload, context: Context) -> Result:
     """Task: the statistics of the whole corpus."""
-    parts = []
-    for terms, indptr in payload.shards:
-        parts.append((read_array(context.store, terms), np.diff(read_array(context.store, indptr))))
+    parts = (
+        (read_array(context.store, terms), np.diff(read_array(context.store, indptr)))
+        for terms, indptr in payload.shards
+    )
     found = merge_statistics(parts, Lengths(*payload.lengths))
     files = {
         name: _write_array(context.staging / f"{name}.npy", getattr(found, name)) for name in ("terms", "frequencies")

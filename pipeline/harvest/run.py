@@ -40,7 +40,7 @@ from retrieval.config import Harvest
 from retrieval.documents import apply_harvest, harvest_unit
 from retrieval.embedder import pin_embedder
 from retrieval.fusion import RANKED
-from retrieval.queries import QUERIES
+from retrieval.queries import QUERIES, Query
 from retrieval.seeds import read_seeds
 from retrieval.writers.language_model import PLACES, LanguageModel
 
@@ -83,11 +83,14 @@ class HarvestVerdicts:
         return [[queries.sha256, ranked.sha256, group] for queries, ranked, group in self.slices]
 
     def open(self, store: Store) -> Apply:
-        tables, numbers, queries = [RANKED.empty_table()], [np.zeros(0, np.int64)], list[Any]()
+        tables, numbers, queries = [RANKED.empty_table()], [np.zeros(0, np.int64)], list[Query]()
+        first: dict[str, int] = {}  # where the queries of each round begin
         for entry, ranked, group in self.slices:
+            if entry.sha256 not in first:
+                first[entry.sha256] = len(queries)
+                queries += read_queries(store, entry)
             table = read_partition(store, ranked, group)
-            numbers.append(table.column("query").to_numpy().astype(np.int64) + len(queries))
-            queries += read_queries(store, entry)
+            numbers.append(table.column("query").to_numpy().astype(np.int64) + first[entry.sha256])
             tables.append(table)
         hits = pa.concat_tables(tables).combine_chunks()
         rows = (hits.column("doc").to_numpy() & ROW_MASK).astype(np.int64)

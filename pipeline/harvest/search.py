@@ -34,6 +34,7 @@ from retrieval.terms import Stemming, query_terms
 
 QUERIES_PER_TASK = 4096
 OPEN_SHARDS = 4
+HITS_AT_ONCE = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,8 @@ def search_shard(payload: ShardPayload, context: Context) -> Result:
 
 def fuse_block(payload: FusePayload, context: Context) -> Result:
     """Task: the ranking of every query of a block over the whole corpus."""
-    lexical, dense = (
-        ranking(_read_hits(context.store, entries), payload.settings.depth)
-        for entries in (payload.lexical, payload.dense)
-    )
+    depth = payload.settings.depth
+    lexical, dense = (_best_hits(context.store, entries, depth) for entries in (payload.lexical, payload.dense))
     table = fuse(lexical, dense, _highest_scores(payload, context.store), payload.settings)
     path = context.staging / "ranked.parquet"
     units = write_by_unit(path, table)
@@ -222,12 +221,15 @@ def _write_hits(path: Path, hits: Sequence[Found], payload: ShardPayload, rows: 
     return Written(path, write_table(path, table, row_group_rows=1 << 16))
 
 
-def _read_hits(store: Store, entries: Sequence[FileEntry]) -> pa.Table:
-    tables = [HITS.empty_table()]
+def _best_hits(store: Store, entries: Sequence[FileEntry], depth: int) -> pa.Table:
+    """The ranking of each query over all shards; the hits of a few shards are in memory at a time."""
+    held = HITS.empty_table()
     for entry in entries:
         with fetch(store, entry) as file:
-            tables.append(ShardReader(file).read())
-    return pa.concat_tables(tables).combine_chunks()
+            held = pa.concat_tables([held, ShardReader(file).read()])
+        if held.num_rows > HITS_AT_ONCE:
+            held = ranking(held.combine_chunks(), depth).select(HITS.names)
+    return ranking(held.combine_chunks(), depth)
 
 
 def ranked_tables(store: Store, records: Sequence[TaskRecord]) -> Iterator[pa.Table]:

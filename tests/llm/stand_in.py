@@ -1,12 +1,16 @@
 """A stand-in for vLLM's server, as a process of its own: answers, or fails in the way that its arguments say.
 
-python stand_in.py --port=N [--dies=starting] [--child=FILE]
+python stand_in.py --port=N [--dies=starting] [--child=FILE] [--once=FILE --tell=PORT]
+
+``once``: the first start is a good one; a later one tells PORT that it has begun, and is never ready.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,4 +48,9 @@ if __name__ == "__main__":
     if "child" in ARGUMENTS:  # as vLLM starts processes of its own
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         Path(ARGUMENTS["child"]).write_text(str(child.pid))
+    if "once" in ARGUMENTS and Path(ARGUMENTS["once"]).exists():
+        socket.create_connection(("127.0.0.1", int(ARGUMENTS["tell"])))
+        signal.pause()
+    if "once" in ARGUMENTS:
+        Path(ARGUMENTS["once"]).touch()
     ThreadingHTTPServer(("127.0.0.1", int(ARGUMENTS["port"])), Handler).serve_forever()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from corpus.errors import ModelError, StorageError
+from corpus.errors import ModelError
 from llm.cache import ResponseCache
 from llm.client import Client, Generation, Message, Refusal, Request
 from llm.config import Endpoint, Sampling
@@ -101,7 +101,7 @@ def test_trouble_that_stays_is_a_refusal_with_its_cause(trouble: Answer, cause: 
 
 def test_a_storm_of_429_loses_nothing() -> None:
     with fake_endpoint(
-        lambda number, body: failed(429) if number % 3 else said(body["messages"][1]["content"])
+        lambda number, body: failed(429) if number % 2 else said(body["messages"][1]["content"])
     ) as fake:
         found = Client(endpoint(fake, concurrency=8, attempts=20)).generate([ask(f"q{i}") for i in range(100)])
     assert [answer.text for answer in found if isinstance(answer, Generation)] == [f"q{i}" for i in range(100)]
@@ -115,6 +115,9 @@ def test_a_storm_of_429_loses_nothing() -> None:
         (said('{"n": "one"}'), "wrong_schema"),
         (said("[" * 100_000), "bad_json"),
         (said('{"n": 1, "m": 2}'), "wrong_schema"),
+        (said('{"n": NaN}'), "bad_json"),
+        (said('{"n": 1e999}'), "bad_json"),
+        (said(r'{"\ud800": 1}'), "bad_json"),
     ],
 )
 def test_json_is_checked_here_and_asked_for_again_with_another_seed(bad: Answer, cause: str) -> None:
@@ -128,7 +131,7 @@ def test_json_is_checked_here_and_asked_for_again_with_another_seed(bad: Answer,
     with fake_endpoint(lambda *_: bad) as fake:
         (answer,) = Client(endpoint(fake)).generate([ask(schema=SCHEMA)])
     assert isinstance(answer, Refusal)
-    assert answer.cause == cause
+    assert (answer.cause, answer.attempts) == (cause, 3)
     assert len(fake.bodies) == 3
 
 
@@ -151,6 +154,50 @@ def test_choices_work_with_and_without_the_servers_help() -> None:
         (answer,) = Client(endpoint(fake)).generate([ask(choices=("yes", "no"))])
     assert isinstance(answer, Refusal)
     assert answer.cause == "not_a_choice"
+
+
+def test_a_server_without_choices_is_found_out_by_many_requests_at_once_and_stays_known() -> None:
+    together = threading.Barrier(4, timeout=20)
+
+    def script(number: int, body: dict[str, Any]) -> Answer:
+        if number < 4:
+            together.wait()  # all have left with the list of choices before the first is refused
+        return failed(400, "unknown field") if "structured_outputs" in body else said("no")
+
+    wanted = [ask(f"q{i}", choices=("yes", "no")) for i in range(4)]
+    with fake_endpoint(script) as fake:
+        client = Client(endpoint(fake, concurrency=4))
+        found = client.generate(wanted)
+        assert [answer.value for answer in found if isinstance(answer, Generation)] == ["no"] * 4
+        client.generate(wanted)
+    assert len(fake.bodies) == 4 + 4 + 4
+
+
+def test_a_400_for_another_reason_does_not_cost_the_others_the_servers_help() -> None:
+    def script(_: int, body: dict[str, Any]) -> Answer:
+        return failed(400, "forbidden word") if "q0" in body["messages"][1]["content"] else said("no")
+
+    with fake_endpoint(script) as fake:
+        found = Client(endpoint(fake, concurrency=1)).generate([ask(f"q{i}", choices=("yes", "no")) for i in range(2)])
+    assert [getattr(answer, "cause", "") for answer in found] == ["rejected", ""]
+    assert "structured_outputs" in fake.bodies[-1]
+
+
+def test_half_a_surrogate_pair_ends_no_run_and_reaches_no_file() -> None:
+    with fake_endpoint(lambda *_: said("x\ud800")) as fake:
+        (answer,) = Client(endpoint(fake)).generate([ask("a\udfffb")])
+    assert isinstance(answer, Generation)
+    assert answer.text == "x?"
+    assert fake.bodies[0]["messages"][1]["content"] == "a\udfffb"
+
+
+@pytest.mark.parametrize("also", [(), ("http://192.0.2.1:9/v1",)], ids=["loopback alone", "beside a remote one"])
+def test_no_proxy_is_asked_for_a_loopback_address(also: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with fake_endpoint(lambda *_: said("x")) as fake:
+        (answer,) = Client(endpoint(fake, *also, attempts=1)).generate([ask()])
+    assert isinstance(answer, Generation)
 
 
 def test_thinking_aloud_is_not_part_of_the_answer() -> None:
@@ -182,16 +229,31 @@ def test_the_check_names_a_wrong_model_and_a_wrong_key(monkeypatch: pytest.Monke
             Client(endpoint(fake, api_key_env="CANARY_KEY")).check()
 
 
+def test_a_key_that_no_header_can_carry_is_an_error_that_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_endpoint(lambda *_: said("x")) as fake:
+        client = Client(endpoint(fake, api_key_env="CANARY_KEY"))
+        monkeypatch.setenv("CANARY_KEY", "sk-canary\n")
+        assert isinstance(client.generate([ask()])[0], Generation)
+        assert fake.headers[0]["Authorization"] == "Bearer sk-canary"
+        for key in ("sk-can\nary", "sk-canäry", "sk can"):
+            monkeypatch.setenv("CANARY_KEY", key)
+            with pytest.raises(ModelError, match="no HTTP header can carry") as found:
+                client.generate([ask()])
+            assert "sk" not in str(found.value)
+
+
 def test_the_key_reaches_the_server_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY_KEY", "sk-canary-5f2")
-    with fake_endpoint(lambda number, _: failed(404, "bad sk-can") if number else said("x")) as fake:
+    with fake_endpoint(
+        lambda number, _: failed(404, "x" * 276 + " bad sk-canary-5f2") if number else said("x")
+    ) as fake:
         config = endpoint(fake, api_key_env="CANARY_KEY", concurrency=1)
         client = Client(config, ResponseCache(tmp_path / "answers.sqlite"))
         found = client.generate([ask("a"), ask("b")])
         assert fake.headers[0]["Authorization"] == "Bearer sk-canary-5f2"
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     for place in (repr(config), config.model_dump_json(), repr(client.usage), repr(found), stored.decode("latin-1")):
-        assert "canary-5f2" not in place
+        assert "sk-can" not in place
 
 
 def test_a_server_that_dies_leaves_its_work_to_the_others() -> None:
@@ -221,16 +283,30 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
         assert len(fake.bodies) == 9
 
 
-def test_a_damaged_file_of_answers_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "answers.sqlite"
-    path.write_bytes(b"no database" * 1000)
-    with pytest.raises(StorageError, match="delete it"):
-        ResponseCache(path)
+def test_an_answer_that_took_several_seeds_is_not_asked_again_either(tmp_path: Path) -> None:
+    cache = ResponseCache(tmp_path / "answers.sqlite")
+    with fake_endpoint(lambda number, _: said('{"n": 4}' if number == 2 else "noise")) as fake:
+        (first,) = Client(endpoint(fake), cache).generate([ask(schema=SCHEMA)])
+        (second,) = Client(endpoint(fake), cache).generate([ask(schema=SCHEMA)])
+    assert len(fake.bodies) == 3
+    assert isinstance(first, Generation)
+    assert isinstance(second, Generation)
+    assert (first.cached, second.cached) == (False, True)
+    assert (first.value, first.sampling_seed) == (second.value, second.sampling_seed) == ({"n": 4}, 7)
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host/v1", "http://user:pass@host/v1", "http://host/v1?key=1", "file:///etc/passwd", "host:80"]
+    "url",
+    [
+        "ftp://host/v1",
+        "http://user:pass@host/v1",
+        "http://host/v1?key=1",
+        "file:///etc/passwd",
+        "host:80",
+        "http://h:99999/v1",
+    ],
 )
 def test_addresses_that_are_none_or_hold_secrets_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="address"):
+    with pytest.raises(ValueError, match="address") as found:
         Endpoint(urls=(url,), model="m")
+    assert "pass@" not in str(found.value)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from corpus.errors import ModelError
 from llm.client import Client, Generation, Message, Request
 from llm.config import Endpoint, Sampling, Serve
-from llm.launch import PYTHON, child_environment
+from llm.launch import PYTHON, child_environment, shares_of_gpus
 from llm.server import VllmServer, serve
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("stand_in.py"))]
@@ -82,6 +85,54 @@ def test_a_server_that_dies_for_good_is_the_error_that_is_shown() -> None:
         process.wait()
         impatient = found.model_copy(update={"attempts": 2, "backoff_s": 0.01, "concurrency": 1})
         Client(impatient).generate([Request((Message("user", "q"),), Sampling())])
+
+
+PARENT = """
+import sys
+from llm.config import Serve
+from llm.server import VllmServer
+server = VllmServer(Serve(model="anything", gpus=0, start_timeout_s=30), command=sys.argv[1:])
+server.start()
+print(server.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_server_does_not_outlive_a_parent_that_is_killed() -> None:
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, *COMMAND], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with parent:
+        assert parent.stdout is not None
+        server = psutil.Process(int(parent.stdout.readline()))
+        assert server.is_running()
+        parent.kill()
+    gone, alive = psutil.wait_procs([server], timeout=20)
+    assert (len(gone), alive) == (1, [])
+
+
+def test_the_end_does_not_wait_for_a_server_that_is_being_started_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ear:
+        ear.settimeout(30)
+        command = [*COMMAND, f"--once={tmp_path / 'once'}", f"--tell={ear.getsockname()[1]}"]
+        began = time.monotonic()
+        with serve(config(start_timeout_s=600), command=command) as endpoint:
+            (answer,) = who(endpoint)
+            os.kill(answer["pid"], signal.SIGKILL)
+            ear.accept()[0].close()  # the second start has begun, and will not be ready in ten minutes
+        assert time.monotonic() - began < 60
+
+
+def test_replicas_share_the_gpus_and_too_few_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-a,GPU-b,7")
+    assert shares_of_gpus(config(gpus=2, replicas=2)) == [["4", "5"], ["GPU-a", "GPU-b"]]
+    assert shares_of_gpus(config(gpus=2)) == [None]
+    with pytest.raises(ModelError, match="3 replicas of 2 GPUs need 6, CUDA_VISIBLE_DEVICES has 5"):
+        shares_of_gpus(config(gpus=2, replicas=3))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert shares_of_gpus(config(gpus=1, replicas=2)) == [["0"], ["1"]]
+    assert child_environment(config(gpus=1), ["1"])["CUDA_VISIBLE_DEVICES"] == "1"
 
 
 def test_secrets_stay_at_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,36 @@ def test_a_killed_server_answers_again(config: Serve, endpoint: Endpoint) -> Non
         os.killpg(leader.pid, signal.SIGKILL)
         (answer,) = Client(found).generate([ask("heart")])
     assert isinstance(answer, Generation)
+
+
+PARENT = """
+import sys
+from llm.config import Serve
+from llm.server import VllmServer
+server = VllmServer(Serve.model_validate_json(sys.argv[1]))
+server.start()
+print(server.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nothing_of_a_server_outlives_a_parent_that_is_killed(config: Serve) -> None:
+    import psutil
+
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, config.model_dump_json()],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with parent:
+        assert parent.stdout is not None
+        leader = psutil.Process(int(parent.stdout.readline()))
+        processes = [leader, *leader.children(recursive=True)]
+        parent.kill()
+    assert len(processes) > 1  # the engine is a process of its own
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert alive == []
 
 
 def test_other_weights_have_another_name(model: Path, tmp_path: Path) -> None:

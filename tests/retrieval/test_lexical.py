@@ -160,6 +160,18 @@ def test_words_of_any_text_stand_where_they_are_said_to(texts):
     assert terms.vocabulary[terms.numbers[terms.numbers >= 0]].tolist() == [*chain(*hashes)]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(DOCUMENTS, min_size=1, max_size=5), st.integers(0, 20))
+def test_statistics_are_the_same_however_many_shards_are_merged_at_once(parts, at_once):
+    counted = [postings_of(part)[0] for part in parts]
+    pairs = [(p.terms, np.diff(p.indptr)) for p in counted]
+    lengths = Lengths(sum(len(p.lengths) for p in counted), sum(int(p.lengths.sum()) for p in counted))
+    whole, folded = merge_statistics(pairs, lengths), merge_statistics(iter(pairs), lengths, at_once=at_once)
+    assert np.array_equal(whole.terms, folded.terms)
+    assert np.array_equal(whole.frequencies, folded.frequencies)
+    assert whole.frequencies.sum() == sum(len(p.postings) for p in counted)
+
+
 def test_an_empty_shard_finds_nothing():
     for texts in ([], [""], [None]):
         shards, _ = shards_of([texts])
