@@ -26,11 +26,13 @@ import httpx
 
 from corpus.errors import ModelError
 from llm.config import Endpoint, Serve
+from llm.connection import tls
 from llm.launch import PYTHON, child_environment, command_of, served_name, shares_of_gpus
 
 LOOPBACK: Final = "127.0.0.1"
 _GRACE_S: Final = 10.0
-_POLL_S: Final = 0.25
+_POLL_S: Final = 0.1  # while one starts
+_WATCH_S: Final = 0.5  # between looks at those that run
 _TAIL: Final = 4000  # bytes of the log that an error shows
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final[Any] = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: not between fork and exec
@@ -125,7 +127,7 @@ class VllmServer:
         if not self.alive():
             return False
         try:
-            with httpx.Client(trust_env=False, timeout=5) as client:
+            with httpx.Client(trust_env=False, timeout=5, verify=tls()) as client:
                 return client.get(f"http://{self.host}:{self.port}/health").status_code == 200
         except httpx.HTTPError:
             return False
@@ -196,7 +198,7 @@ def endpoint_of(config: Serve, urls: Sequence[str]) -> Endpoint:
 
 def _watch(servers: Sequence[VllmServer], config: Serve, ended: threading.Event) -> None:
     """Start dead servers again, each so many times; requests meanwhile wait or go to the others."""
-    while not ended.wait(_POLL_S * 4):
+    while not ended.wait(_WATCH_S):
         for server in servers:
             if not server.alive() and server.restarts < config.restarts and not ended.is_set():
                 try:
