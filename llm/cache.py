@@ -15,6 +15,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from filelock import FileLock
+
 from corpus.errors import StorageError
 from llm.config import Endpoint
 
@@ -49,7 +51,8 @@ class ResponseCache:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(path, error, fix="name a folder that can be written to") from None
-        with self._open() as base:
+        # one process at a time: SQLite does not wait for another one that changes the mode of its log
+        with FileLock(f"{path}.lock"), self._open() as base:
             base.execute("PRAGMA journal_mode=WAL")
             base.execute(_TABLE)
 
