@@ -15,7 +15,7 @@ from pipeline import console
 from pipeline.barriers import ROW_BITS, ROW_MASK
 from pipeline.harvest.feedback import passage_texts
 from pipeline.harvest.index_card import IndexCard, read_card, read_statistics
-from pipeline.harvest.search import OpenShard
+from pipeline.harvest.search import OpenShard, hits_table
 from retrieval.embedder import open_embedder
 from retrieval.fusion import HITS, Search, fuse, ranking
 from retrieval.lexical import Found, highest_score
@@ -63,12 +63,10 @@ def _near(card: IndexCard, shards: Sequence[OpenShard], query: str, k: int) -> l
 
 
 def _ranking(found: Sequence[Found], shards: Sequence[OpenShard], k: int) -> pa.Table:
-    tables = [HITS.empty_table()]
-    for unit, (hits, shard) in enumerate(zip(found, shards, strict=True)):
-        docs = shard.rows[hits.documents].astype(np.uint64) | np.uint64(unit << ROW_BITS)
-        numbers = np.zeros(len(docs), np.int32)
-        tables.append(pa.table([numbers, docs, hits.passages, hits.scores], schema=HITS))
-    return ranking(pa.concat_tables(tables).combine_chunks(), k)
+    tables = [
+        hits_table([hits], 0, unit, shard.rows) for unit, (hits, shard) in enumerate(zip(found, shards, strict=True))
+    ]
+    return ranking(pa.concat_tables([HITS.empty_table(), *tables]).combine_chunks(), k)
 
 
 def print_hits(hits: Sequence[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from corpus.schema import alive
 from corpus.shards import ShardReader, write_table
 from corpus.storage import fetch
 from pipeline.dedup_phases import Runner
+from pipeline.harvest.index import unit_identity
 from pipeline.plan import Plan, stage_identities
 from pipeline.resources import LocalResources
 from pipeline.task import Context, Result, Task, Written, task_key
@@ -51,9 +52,10 @@ def control_group(plan: Plan, wanted: int, documents: int, code: str, runner: Ru
         return []
     bound = min(_WHOLE, _WHOLE * wanted // max(documents, 1))
     source = plan.manifest.source
+    reading = source.model_dump(mode="json", include={"text_field", "id_field", "max_payload", "format"})
     tasks = []
     for unit in plan.units:
-        key = task_key(code, "control", stage_identities(stages), unit.fingerprint, unit.start, unit.end, bound)
+        key = task_key(code, "control", stage_identities(stages), unit_identity(unit), reading, bound)
         label = f"{Path(unit.path).name}[{unit.start}:{unit.end}]"
         tasks.append(Task(PHASE, label, key, score_sample, ControlPayload(source, unit, stages, bound)))
     return runner.run_phase(PHASE, tasks)

@@ -12,9 +12,10 @@ from corpus.shards import ROW_GROUP_ROWS, ShardReader, write_table
 from corpus.storage import FileEntry, Store, fetch
 from pipeline.barriers import ROW_BITS
 from pipeline.harvest.index_card import IndexCard, read_statistics
+from pipeline.harvest.query_tasks import read_queries
 from pipeline.harvest.search import all_ranked
 from pipeline.task import Context, Place, Result, Written
-from retrieval.queries import from_table, to_table
+from retrieval.queries import to_table
 from retrieval.writers.keyphrases import Feedback, Keyphrases, expand
 
 PassageAt = tuple[int, int]
@@ -35,8 +36,7 @@ class FeedbackPayload:
 
 def write_keyphrases(payload: FeedbackPayload, context: Context) -> Result:
     """Task: drafts of queries from the best passages of each query of a block."""
-    with fetch(context.store, payload.queries) as file:
-        queries = from_table(ShardReader(file).read())
+    queries = read_queries(context.store, payload.queries)
     best = _best_passages(payload, context.store)
     index = payload.place.open()
     texts = passage_texts(index, payload.index, sorted({place for places in best.values() for place, _ in places}))

@@ -213,12 +213,16 @@ def _embedder(config: Dense, pins: Mapping[str, str]) -> Embedder:
 
 
 def _write_hits(path: Path, hits: Sequence[Found], payload: ShardPayload, rows: NDArray[np.int64]) -> Written:
-    counts = [len(found.documents) for found in hits]
-    numbers = np.repeat(np.arange(payload.block.start, payload.block.end, dtype=np.int32), counts)
-    documents, passages, scores = (np.concatenate(column) for column in zip(Found.none(), *hits, strict=True))
-    docs = rows[documents].astype(np.uint64) | np.uint64(payload.unit << ROW_BITS)
-    table = pa.table([numbers, docs, passages, scores], schema=HITS)
+    table = hits_table(hits, payload.block.start, payload.unit, rows)
     return Written(path, write_table(path, table, row_group_rows=1 << 16))
+
+
+def hits_table(hits: Sequence[Found], start: int, unit: int, rows: NDArray[np.int64]) -> pa.Table:
+    """What queries, numbered from ``start``, found in the shard of ``unit``. Schema ``HITS``."""
+    numbers = np.repeat(np.arange(start, start + len(hits), dtype=np.int32), [len(found.documents) for found in hits])
+    documents, passages, scores = (np.concatenate(column) for column in zip(Found.none(), *hits, strict=True))
+    docs = rows[documents].astype(np.uint64) | np.uint64(unit << ROW_BITS)
+    return pa.table([numbers, docs, passages, scores], schema=HITS)
 
 
 def _best_hits(store: Store, entries: Sequence[FileEntry], depth: int) -> pa.Table:
