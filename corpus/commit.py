@@ -5,6 +5,7 @@
     <root>/rejected/*.parquet           the rest, with reason   } linked from .work when the run commits
     <root>/quarantine/*.parquet         raw bytes of the sick  /
     <root>/queries/, rounds/, control/  of a harvest: what was asked, how it came about, a sample to compare with
+    <root>/tokens/              of a token corpus: its shards, tokenizer and index
     <root>/manifests/<digest>.json      one version of the corpus: every file with sha256, rows, bytes; the ledger
     <root>/CURRENT                      the digest of the version in force; replaced atomically
 
@@ -30,11 +31,11 @@ from corpus.failpoints import failpoint
 from corpus.ledger import Ledger
 from corpus.storage import FileEntry, Store, fetch, publish_bytes
 
-PUBLISHED = ("documents", "rejected", "quarantine", "queries", "rounds", "control")
+PUBLISHED = ("documents", "rejected", "quarantine", "queries", "rounds", "control", "tokens")
 CURRENT = "CURRENT"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FOLDERS = "|".join(PUBLISHED)
-_SHARD = re.compile(rf"(?:{_FOLDERS})/part-\d{{5,}}-[0-9a-f]{{8}}\.parquet")
+_SHARD = re.compile(rf"(?:{_FOLDERS})/(?:part-\d{{5,}}-[0-9a-f]{{8}}\.parquet|(?:index|tokenizer)-[0-9a-f]{{8}}\.json)")
 
 
 class TaskRecord(BaseModel):

@@ -7,7 +7,8 @@
     ├── LedgerError        E4xx      the conservation law does not hold; the run must fail
     ├── StorageError       E5xx      a file is missing, torn, changed, or would be replaced
     ├── RunError           E6xx      the run cannot start or go on (lock, flood of quarantine, lost workers)
-    └── ModelError         E7xx      a model file is missing or is not the one that was pinned
+    ├── ModelError         E7xx      a model file is missing or is not the one that was pinned
+    └── TrainingError      E8xx      a trainer cannot start or go on: weights, shapes, state of another corpus
 
 An error message has three parts. ``what`` happened is mandatory; ``where`` names the manifest line, unit, file
 or row; ``fix`` says what to do next. The command line prints them; programs read ``code``.
@@ -83,3 +84,9 @@ class ModelError(CorpusError, ValueError):
     """A model file is absent, or its sha256 is not the pinned one."""
 
     code = "E700"
+
+
+class TrainingError(CorpusError, ValueError):
+    """A trainer cannot start or go on: an unknown domain, a state of another corpus, a shape that cannot be reached."""
+
+    code = "E800"

@@ -27,12 +27,24 @@ class ShardWriter:
     """Writes tables of one schema to a local Parquet file, zstd-compressed. Use as a context manager."""
 
     def __init__(
-        self, path: Path, schema: pa.Schema, *, row_group_rows: int = ROW_GROUP_ROWS, compression_level: int = 3
+        self,
+        path: Path,
+        schema: pa.Schema,
+        *,
+        row_group_rows: int = ROW_GROUP_ROWS,
+        compression_level: int = 3,
+        page_checksums: bool = False,
     ) -> None:
         self.path, self.schema, self.rows = path, schema, 0
         self._group_rows, self._pending, self._pending_rows = row_group_rows, list[pa.Table](), 0
         self._writer = pq.ParquetWriter(
-            path, schema, compression="zstd", compression_level=compression_level, version="2.6", store_schema=True
+            path,
+            schema,
+            compression="zstd",
+            compression_level=compression_level,
+            version="2.6",
+            store_schema=True,
+            write_page_checksum=page_checksums,
         )
 
     def __enter__(self) -> ShardWriter:
@@ -86,6 +98,12 @@ class ShardReader:
         self.schema: pa.Schema = self._parquet.schema_arrow
         self.rows: int = self._parquet.metadata.num_rows
         self.groups: int = self._parquet.num_row_groups
+
+    @property
+    def group_rows(self) -> tuple[int, ...]:
+        """Rows of each row group."""
+        footer = self._parquet.metadata
+        return tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
 
     @property
     def leaves(self) -> list[str]:

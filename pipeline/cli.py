@@ -38,11 +38,12 @@ FAILED, WRONG, NOTHING, INTERRUPTED = 1, 2, 3, 130
 def run(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = False) -> None:  # noqa: B006
     """Run a manifest to a published corpus, or go on where an earlier run stopped; or train the model it describes."""
     from pipeline import console
-    from pipeline.manifest import load_manifest
+    from pipeline.manifest import Manifest, load_manifest
     from pipeline.report import write_report
     from pipeline.run import run as run_manifest
     from pipeline.status import StatusFile
     from pipeline.task import Place
+    from pipeline.tokenize import load_tokenize, tokenize, write_token_card
     from pipeline.training import load_recipe, train
 
     recipe = load_recipe(manifest, overrides)
@@ -54,20 +55,21 @@ def run(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = False
             console.print_rows([("model", trained.model), ("sha256", trained.sha256)])
             console.print_rows([(name, f"{value:.4f}") for name, value in trained.metrics.items()])
         return
-    loaded = load_manifest(manifest, overrides)
+    loaded = load_tokenize(manifest, overrides) or load_manifest(manifest, overrides)
     bars = console.BarProgress() if console.is_terminal() and not as_json else None
     seconds = console.Seconds()
     place = Place(loaded.output.path, loaded.output.storage_options)
     status = StatusFile(place.open())
     try:
-        result = run_manifest(loaded, console.Watchers(bars or console.PlainProgress(), seconds, status))
+        watchers = console.Watchers(bars or console.PlainProgress(), seconds, status)
+        result = run_manifest(loaded, watchers) if isinstance(loaded, Manifest) else tokenize(loaded, watchers)
     except KeyboardInterrupt:
         console.err.print("interrupted; run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None
     finally:
         if bars is not None:
             bars.close()
-    write_report(place.open(), result.manifest)
+    (write_report if isinstance(loaded, Manifest) else write_token_card)(place.open(), result.manifest)
     if as_json:
         typer.echo(result.to_json())
     else:

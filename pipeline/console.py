@@ -18,7 +18,6 @@ from rich.text import Text
 from corpus.commit import TaskRecord
 from corpus.errors import CorpusError
 from corpus.ledger import Ledger
-from pipeline.plan import Plan
 from pipeline.run import RunResult
 from pipeline.scheduler import Watcher
 
@@ -47,7 +46,7 @@ class Seconds:
         self.by_stage: dict[str, float] = {}
         self.resumed = 0
 
-    def run_started(self, plan: Plan, executor: str) -> None: ...
+    def run_started(self, run_id: str, units: int, executor: str) -> None: ...
     def phase_started(self, phase: str, total: int) -> None: ...
     def trouble(self, phase: str, label: str, message: str) -> None: ...
     def phase_finished(self, phase: str) -> None: ...
@@ -70,8 +69,8 @@ class PlainProgress:
     def __init__(self) -> None:
         self._total, self._done, self._documents, self._began, self._said = 0, 0, 0, 0.0, 0.0
 
-    def run_started(self, plan: Plan, executor: str) -> None:
-        err.print(safe(f"run {plan.run_id}: {len(plan.units)} units; {executor}"))
+    def run_started(self, run_id: str, units: int, executor: str) -> None:
+        err.print(safe(f"run {run_id}: {units} units; {executor}"))
 
     def phase_started(self, phase: str, total: int) -> None:
         self._total, self._done, self._documents = total, 0, 0
@@ -113,8 +112,8 @@ class BarProgress:
         self._task: TaskID | None = None
         self._documents, self._began = 0, 0.0
 
-    def run_started(self, plan: Plan, executor: str) -> None:
-        err.print(safe(f"run {plan.run_id}: {len(plan.units)} units; {executor}"))
+    def run_started(self, run_id: str, units: int, executor: str) -> None:
+        err.print(safe(f"run {run_id}: {units} units; {executor}"))
         self._progress.start()
 
     def phase_started(self, phase: str, total: int) -> None:
@@ -144,9 +143,9 @@ class Watchers:
     def __init__(self, *watchers: Watcher) -> None:
         self._all = watchers
 
-    def run_started(self, plan: Plan, executor: str) -> None:
+    def run_started(self, run_id: str, units: int, executor: str) -> None:
         for watcher in self._all:
-            watcher.run_started(plan, executor)
+            watcher.run_started(run_id, units, executor)
 
     def phase_started(self, phase: str, total: int) -> None:
         for watcher in self._all:

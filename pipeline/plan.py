@@ -8,11 +8,8 @@ stage finds what it needs.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +18,7 @@ from corpus.errors import ManifestError
 from corpus.schema import IDENTITY, TRAVEL, VERDICT
 from pipeline.barriers import Barrier, DedupBarrier, RankBarrier
 from pipeline.chain import stage_names
+from pipeline.code import code_identity
 from pipeline.manifest import Manifest
 from pipeline.segment import Schemas
 from pipeline.task import task_key
@@ -87,7 +85,7 @@ class Plan:
 def make_plan(manifest: Manifest, units: Sequence[Unit]) -> Plan:
     """Combine a manifest with its units of input. Raises ``ManifestError`` where stages come before there is text."""
     _check_text(manifest.stages, units)
-    code = code_identity()
+    code = plan_code()
     inputs = [[unit.path, unit.start, unit.end, unit.fingerprint] for unit in units]
     harvest = manifest.harvest.model_dump(mode="json") if manifest.harvest else None
     identity = task_key(code, manifest.name, stage_identities(manifest.stages), inputs, harvest)
@@ -207,28 +205,6 @@ def _file_identity(location: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@cache
-def code_identity() -> str:
-    """Identity of everything of ours that can change a result: sources, rulesets, models, and library versions.
-
-    The command line and reports are left out, so that a new version of them does not redo a corpus.
-    """
-    home = Path(__file__).parent
-    files = [home / f"{module}.py" for module in RESULT_MODULES]
-    for package in ("corpus", "stages", "quality_models"):
-        folder = home.parent / package
-        files += [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    digest = hashlib.sha256(platform.python_version().encode())
-    for library in LIBRARIES:
-        digest.update(f"{library}={_version(library)}\n".encode())
-    for path in sorted(files):
-        digest.update(path.relative_to(home.parent).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
+def plan_code() -> str:
+    """Identity of the code that makes a corpus. The command line and reports are left out."""
+    return code_identity(("corpus", "stages", "quality_models"), LIBRARIES, RESULT_MODULES)

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from corpus.commit import CorpusManifest, TaskRecord, publish_corpus
 from corpus.errors import RunError
 from corpus.ledger import Ledger
-from corpus.storage import FileEntry, LocalStore
+from corpus.storage import FileEntry, LocalStore, Store
 from pipeline.barriers import RankVerdicts, Verdicts
 from pipeline.dedup_phases import deduplicate
 from pipeline.executors import make_executor
@@ -68,7 +68,7 @@ def run(manifest: Manifest, watcher: Watcher) -> RunResult:
     began = time.perf_counter()
     check_columns(manifest)
     place = Place(manifest.output.path, manifest.output.storage_options)
-    with _only_driver(place):
+    with only_driver(place):
         plan = make_plan(manifest, plan_units(manifest.source))
         executor = make_executor(manifest.executor)
         with executor:
@@ -79,7 +79,7 @@ def run(manifest: Manifest, watcher: Watcher) -> RunResult:
                 max_attempts=manifest.executor.max_attempts,
                 max_quarantined_share=manifest.executor.max_quarantined_share,
             )
-            watcher.run_started(plan, executor.describe())
+            watcher.run_started(plan.run_id, len(plan.units), executor.describe())
             harvested = harvest(manifest.harvest, plan, scheduler) if manifest.harvest else None
             segments = _map_phases(plan, scheduler, harvested.verdicts if harvested else None)
             output = manifest.output
@@ -94,9 +94,14 @@ def run(manifest: Manifest, watcher: Watcher) -> RunResult:
         corpus, links = _corpus(plan, segments, shards, harvested.tables if harvested else {})
         store = place.open()
         digest = publish_corpus(store, corpus, links)
-        seconds = time.perf_counter() - began
-        store.swap(RUN_FILE, json.dumps({"run_id": plan.run_id, "digest": digest, "seconds": seconds}).encode())
-    return RunResult(plan.run_id, store.root, digest, seconds, corpus.ledger, corpus)
+        return record_run(store, plan.run_id, digest, began, corpus)
+
+
+def record_run(store: Store, run_id: str, digest: str, began: float, corpus: CorpusManifest) -> RunResult:
+    """Leave a note of the finished run for ``pipeline status``; ``began`` is of ``time.perf_counter``."""
+    seconds = time.perf_counter() - began
+    store.swap(RUN_FILE, json.dumps({"run_id": run_id, "digest": digest, "seconds": seconds}).encode())
+    return RunResult(run_id, store.root, digest, seconds, corpus.ledger, corpus)
 
 
 def _map_phases(plan: Plan, scheduler: Scheduler, ahead: Sequence[Verdicts] | None) -> list[list[TaskRecord]]:
@@ -202,7 +207,7 @@ def _corpus(
 
 
 @contextmanager
-def _only_driver(place: Place) -> Iterator[None]:
+def only_driver(place: Place) -> Iterator[None]:
     """One driver per output folder. The lock is the kernel's: it is gone when its owner is, however it died.
 
     On object storage there is no lock; names are content identities there, so two drivers of the same manifest only do

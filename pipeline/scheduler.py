@@ -19,7 +19,6 @@ from corpus.failpoints import failpoint
 from corpus.ledger import Ledger
 from corpus.storage import Store
 from pipeline.executors.base import Executor, Failure, Outcome
-from pipeline.plan import Plan
 from pipeline.segment import count_rows
 from pipeline.task import Place, RowRange, Search, Task, recorded_seconds
 
@@ -29,7 +28,7 @@ IN_FLIGHT_PER_SLOT = 3
 class Watcher(Protocol):
     """Gets told what happens; the console and the status file are watchers."""
 
-    def run_started(self, plan: Plan, executor: str) -> None: ...
+    def run_started(self, run_id: str, units: int, executor: str) -> None: ...
     def phase_started(self, phase: str, total: int) -> None: ...
     def task_done(self, phase: str, record: TaskRecord, seconds: dict[str, float], *, resumed: bool) -> None: ...
     def trouble(self, phase: str, label: str, message: str) -> None: ...

@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 from corpus.commit import TaskRecord, current_manifest
 from corpus.ledger import Ledger
 from corpus.storage import LocalStore, Store
-from pipeline.plan import Plan
 
 STATUS_FILE = ".work/status.json"
 RUN_FILE = ".work/run.json"
@@ -31,13 +30,13 @@ class StatusFile:
         self._state: dict[str, Any] = {}
         self._ledger = Ledger()
 
-    def run_started(self, plan: Plan, executor: str) -> None:
+    def run_started(self, run_id: str, units: int, executor: str) -> None:
         self._state = {
-            "run_id": plan.run_id,
+            "run_id": run_id,
             "executor": executor,
             "pid": os.getpid(),
             "started": time.time(),
-            "units": len(plan.units),
+            "units": units,
             "phases": {},
             "trouble": [],
         }

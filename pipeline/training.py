@@ -9,12 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from corpus.errors import ManifestError
+from pipeline.faults import validated
 from pipeline.manifest import apply_override
-from pipeline.yaml_source import Document, read_yaml
+from pipeline.yaml_source import read_yaml
 from quality_models.extractor.recipe import ExtractorRecipe
 from quality_models.recipe import CascadeRecipe, ClassifierRecipe
 
@@ -53,12 +51,7 @@ def load_recipe(path: Path, overrides: Sequence[str]) -> Recipe | None:
         raise ManifestError(
             f"{document.where(('train',))}: nothing named {kind!r} can be trained", fix=f"use {close[0]}"
         )
-    try:
-        return RECIPES[kind].model_validate(document.data)
-    except ValidationError as error:
-        known = list(RECIPES[kind].model_fields)
-        faults = "".join(f"\n  {_fault(document, fault, known)}" for fault in error.errors())
-        raise ManifestError(f"the training recipe is not valid{faults}") from None
+    return validated(RECIPES[kind], document)
 
 
 def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
@@ -79,13 +72,3 @@ def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
     extractor = train_extractor(recipe, tell)
     scores = {f"F1 {name}": found["f1"] for name, found in extractor.report["gold_by_source"].items()}
     return TrainingResult(extractor.model, extractor.sha256, scores)
-
-
-def _fault(document: Document, fault: ErrorDetails, known: Sequence[str]) -> str:
-    # pydantic puts the tag of a union member into the location; the YAML has no such level
-    location = tuple(step for step in fault["loc"] if step not in ("gold", "teacher"))
-    shown = ".".join(map(str, location))
-    if fault["type"] != "extra_forbidden":
-        return f"{document.where(location)}: {shown}: {fault['msg']}"
-    close = difflib.get_close_matches(str(location[-1]), known if len(location) == 1 else [], n=1)
-    return f"{document.where(location)}: {shown}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")

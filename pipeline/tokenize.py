@@ -1,0 +1,253 @@
+"""``pipeline run manifests/tokenize.yaml``: published text becomes token shards for trainers.
+
+    tokenize.tokenizer   once: a byte-level BPE from a sample of the text (not where the manifest names a tokenizer)
+    tokenize.rows        per file of text and side of the split: documents -> packed rows
+
+Tasks, resume, ledger and commit are those of any run: equal bytes under any number of workers and any kill. What the
+rows are is decided in ``training.data``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ByteSize, Field, model_validator
+
+from corpus.commit import CorpusManifest, TaskRecord, canonical_json, publish_corpus
+from corpus.errors import ManifestError
+from corpus.settings import Settings
+from corpus.storage import FileEntry, Store, publish_bytes
+from pipeline.code import code_identity
+from pipeline.executors import make_executor
+from pipeline.faults import validated
+from pipeline.manifest import ExecutorConfig, OutputConfig, apply_override
+from pipeline.run import RunResult, only_driver, record_run
+from pipeline.scheduler import Scheduler, Watcher, total_ledger
+from pipeline.task import Place, Task, task_key
+from pipeline.tokenize_tasks import RowsPayload, SampledDomain, TokenizerPayload, train_tokenizer, write_rows
+from pipeline.yaml_source import read_yaml
+from training.data.files import Verify
+from training.data.packing import PACKING_VERSION, Packing
+from training.data.source import DomainIndex, TokenIndex
+from training.data.text import TextFiles, TextSource, Value, find_text
+from training.data.tokenizer import Tokenizer, open_tokenizer, read_tokenizer
+from training.data.write import HELD_OUT, TRAIN, Split, split_sources
+
+LIBRARIES = ("pyarrow", "numpy", "tokenizers")
+
+
+class DomainSource(TextSource):
+    """The text of one domain, and which of its documents are held out."""
+
+    held_out_where: dict[str, Value] = {}
+    """Hold out the rows whose columns have these values, e.g. ``{split: validation}``; instead of ``held_out``."""
+
+
+class TrainedTokenizer(Settings):
+    """A tokenizer that is trained from the text."""
+
+    vocab: int = Field(default=32768, ge=300, le=1 << 20)
+    """Number of token ids. Up to 65,536 a token takes two bytes in the shards."""
+    sample_bytes: ByteSize = ByteSize(64 << 20)
+    """Text to learn from, taken from all domains alike."""
+
+
+class TokenizerSource(Settings):
+    """Where the tokenizer comes from. Default: a byte-level BPE trained from the text."""
+
+    path: Path | None = None
+    """Local Hugging Face folder with ``tokenizer.json``."""
+    end: str | None = None
+    """The token that ends a document; default: what the folder declares as ``eos_token``."""
+    train: TrainedTokenizer | None = None
+    """Train one."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> TokenizerSource:
+        if self.path is not None and self.train is not None:
+            raise ValueError("name a path, or train, not both")
+        return self
+
+
+class TokenizeConfig(Settings):
+    """What becomes of the text."""
+
+    domains: dict[str, DomainSource] = Field(min_length=1)
+    """The domains and their text. Mixtures of a trainer are over these names."""
+    sequence_length: int = Field(default=2048, ge=8, le=1 << 20)
+    """Tokens that a model sees at once; a row holds one more, so that every input has its label."""
+    packing: Packing = "concat"
+    """concat: documents one after the other, no padding. best_fit: documents that fit are never cut."""
+    tokenizer: TokenizerSource = TokenizerSource()
+    """Text to tokens."""
+    held_out: float = Field(default=0.005, ge=0, lt=0.5)
+    """Share of the documents that is held out for measuring losses, chosen by a hash of the id."""
+    verify: Verify = "full"
+    """Compare text shards with their recorded sha256 (full) or only their sizes before starting."""
+
+
+class TokenizeManifest(Settings):
+    """A run that turns text into token shards."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """Name of the token corpus."""
+    tokenize: TokenizeConfig
+    """What is read, and what it becomes."""
+    output: OutputConfig
+    """Where the shards go; ``shard_bytes`` and ``row_group_rows`` follow from the text shards and the row length."""
+    executor: ExecutorConfig = ExecutorConfig()
+    """Who does it."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a domain, with its files."""
+
+    domain: str
+    split: Split
+    files: TextFiles
+
+
+def load_tokenize(path: Path, overrides: Sequence[str]) -> TokenizeManifest | None:
+    """The manifest at ``path``, None where it describes something else. Raises ``ManifestError`` with every fault."""
+    document = read_yaml(path)
+    if not isinstance(document.data, dict) or "tokenize" not in document.data:
+        return None
+    for override in overrides:
+        apply_override(document.data, override)
+    return validated(TokenizeManifest, document)
+
+
+def tokenize(manifest: TokenizeManifest, watcher: Watcher) -> RunResult:
+    """Run to a published token corpus. Raises ``CorpusError`` before any work where an input is missing or altered."""
+    began = time.perf_counter()
+    config, place = manifest.tokenize, Place(manifest.output.path, manifest.output.storage_options)
+    sides = list(_sides(config))
+    code = code_identity(("corpus", "training"), LIBRARIES)
+    tasks = sum(len(side.files.entries) for side in sides)
+    identity = [[side.domain, side.split.name, [entry.sha256 for entry in side.files.entries]] for side in sides]
+    run_id = f"{manifest.name}-{task_key(code, config.model_dump(mode='json'), identity)[:12]}"
+    with only_driver(place), make_executor(manifest.executor) as executor:
+        scheduler = Scheduler(executor, place, watcher, max_attempts=manifest.executor.max_attempts)
+        watcher.run_started(run_id, tasks, executor.describe())
+        tokenizer = _tokenizer(config, sides, code, scheduler)
+        records = scheduler.run_phase("tokenize.rows", list(_row_tasks(config, sides, tokenizer, code)))
+        corpus, links = _corpus(manifest, sides, records, tokenizer, code, place.open())
+        store = place.open()
+        digest = publish_corpus(store, corpus, links)
+        return record_run(store, run_id, digest, began, corpus)
+
+
+def _sides(config: TokenizeConfig) -> Iterator[_Side]:
+    for name, domain in config.domains.items():
+        source = TextSource(**domain.model_dump(exclude={"held_out_where"}))
+        files = find_text(name, source, verify=config.verify)
+        for split, side in split_sources(source, config.held_out, domain.held_out_where):
+            missing = [column for column in domain.held_out_where if column not in files.columns]
+            if missing:
+                raise ManifestError(f"domain {name!r} has no column {missing[0]!r} to hold documents out by")
+            yield _Side(name, split, replace(files, source=side))
+
+
+def _tokenizer(config: TokenizeConfig, sides: Sequence[_Side], code: str, scheduler: Scheduler) -> Tokenizer:
+    source = config.tokenizer
+    if source.path is not None:
+        return open_tokenizer(source.path, source.end)
+    train = source.train or TrainedTokenizer()
+    chosen = [side for side in sides if side.split.name == TRAIN]
+    payload = TokenizerPayload(
+        tuple(SampledDomain(side.files, side.split) for side in chosen), train.vocab, int(train.sample_bytes)
+    )
+    inputs = [[side.domain, side.files.identity(), side.split.share] for side in chosen]
+    key = task_key(code, "tokenizer", inputs, train.vocab, int(train.sample_bytes))
+    (record,) = scheduler.run_phase(
+        "tokenize.tokenizer", [Task("tokenize.tokenizer", "all domains", key, train_tokenizer, payload)]
+    )
+    data = scheduler.place.open().read(record.file("tokenizer").name)
+    return read_tokenizer(data, source.end, where="the tokenizer trained here")
+
+
+def _row_tasks(config: TokenizeConfig, sides: Sequence[_Side], tokenizer: Tokenizer, code: str) -> Iterator[Task]:
+    shared = [code, tokenizer.digest, tokenizer.end, config.sequence_length, config.packing, PACKING_VERSION]
+    for side in sides:
+        for number, entry in enumerate(side.files.entries):
+            payload = RowsPayload(
+                side.files,
+                number,
+                side.split,
+                tokenizer.data,
+                tokenizer.end,
+                config.sequence_length + 1,
+                config.packing,
+            )
+            taken = [side.domain, number, entry.sha256, side.files.identity(), side.split.name, side.split.share]
+            label = f"{side.domain}/{side.split.name}: {Path(entry.name).name}"
+            yield Task("tokenize.rows", label, task_key(*shared, taken), write_rows, payload)
+
+
+def _corpus(
+    manifest: TokenizeManifest,
+    sides: Sequence[_Side],
+    records: Sequence[TaskRecord],
+    tokenizer: Tokenizer,
+    code: str,
+    store: Store,
+) -> tuple[CorpusManifest, dict[str, str]]:
+    """The manifest of the token corpus, its ledger closed, and which work file each shard comes from."""
+    shards: list[FileEntry] = []
+    links: dict[str, str] = {}
+    splits: dict[str, dict[str, DomainIndex]] = {TRAIN: {}, HELD_OUT: {}}
+    waiting = iter(records)
+    for side in sides:
+        named: list[tuple[str, TaskRecord]] = []
+        for record in (next(waiting) for _ in side.files.entries):
+            entry = record.file("rows")
+            name = f"tokens/part-{len(shards):05d}-{entry.sha256[:8]}.parquet"
+            shards.append(entry.model_copy(update={"name": name}))
+            links[name] = entry.name
+            named.append((name, record))
+        splits[side.split.name][side.domain] = _domain_index(named)
+    config = manifest.tokenize
+    index = TokenIndex(
+        sequence_length=config.sequence_length,
+        vocab=tokenizer.vocab,
+        eos=tokenizer.end,
+        packing=config.packing,
+        splits={name: domains for name, domains in splits.items() if domains},
+    )
+    ledger = total_ledger(records)
+    corpus = CorpusManifest(
+        name=manifest.name,
+        files={
+            "tokens": tuple(shards),
+            "tokenizer": (_publish_json(store, "tokenizer", tokenizer.data),),
+            "index": (_publish_json(store, "index", canonical_json(index.model_dump(mode="json"))),),
+        },
+        ledger=ledger.close(where=f"run {manifest.name}: rows against documents"),
+        stages=({"kind": "tokenize", **config.model_dump(mode="json", exclude={"verify"})},),
+        code=code,
+    )
+    return corpus, links
+
+
+def _publish_json(store: Store, kind: str, data: bytes) -> FileEntry:
+    return publish_bytes(store, data, f"tokens/{kind}-{hashlib.sha256(data).hexdigest()[:8]}.json")
+
+
+def _domain_index(named: Sequence[tuple[str, TaskRecord]]) -> DomainIndex:
+    facts: list[Mapping[str, object]] = [record.facts for _, record in named]
+    return DomainIndex(
+        shards=tuple((name, tuple(record.facts["groups"])) for name, record in named),
+        documents=sum(record.ledger.kept.documents for _, record in named),
+        tokens=sum(int(str(fact["tokens"])) for fact in facts),
+        padding=sum(int(str(fact["padding"])) for fact in facts),
+    )
+
+
+def write_token_card(store: Store, corpus: CorpusManifest) -> list[str]:
+    """Write the card."""
+    return []

@@ -1,0 +1,234 @@
+"""Text shards as a source of rows: tokenised and packed while training.
+
+A block is a row group of a Parquet file, and row ``k`` of a block is a pure function of the block, the tokenizer and
+the packing. How many rows each block makes must be known before training starts, so that any position can be found: the
+text is counted once (all cores, about a second per 0.7 M tokens and core) and the counts are kept in the user's cache
+folder under a name made of everything they depend on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from glob import glob
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from corpus.commit import canonical_json, current_manifest
+from corpus.errors import TrainingError
+from corpus.settings import Settings
+from corpus.shards import ShardReader
+from corpus.storage import FileEntry, LocalStore, Store, cache_folder, open_store
+from training.data.files import OpenFiles, Tell, Verify, check_files, local_sha256, silent
+from training.data.packing import PACKING_VERSION, Packed, Packing, pack
+from training.data.rows import Rows
+from training.data.source import Block, Corpus, Domain, unreadable
+from training.data.tokenizer import Tokenizer
+
+TEXT_COLUMNS = ("content", "text")
+Value = str | int | bool
+
+
+class TextSource(Settings):
+    """The text of one domain: published corpora of this engine, or any Parquet files with a text column."""
+
+    paths: tuple[str, ...] = Field(min_length=1)
+    """Folders of published corpora, Parquet files, or globs of such files."""
+    text_field: str | None = None
+    """Column with the text; default ``content`` or ``text``, whichever is there."""
+    id_field: str = "id"
+    """Column with the document's id; where there is none, file and row number stand in."""
+    where: dict[str, Value] = {}
+    """Only rows whose columns have these values, e.g. ``{domain: law}`` or ``{split: train}``."""
+    where_not: dict[str, Value] = {}
+    """Rows whose columns have all of these values are left out."""
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """The files of one domain in a fixed order, and how documents are taken from them."""
+
+    name: str
+    source: TextSource
+    store: Store
+    entries: tuple[FileEntry, ...]
+    column: str
+    columns: tuple[str, ...]
+    """Every column of the files."""
+
+    def identity(self) -> list[object]:
+        """Everything that decides which documents these are, but for the files themselves."""
+        return [self.source.where, self.source.where_not, self.column, self.source.id_field]
+
+
+class Documents(NamedTuple):
+    """Ids and texts of a row group, rows that ``where`` leaves out being left out."""
+
+    ids: list[str]
+    texts: list[str]
+
+
+def find_text(name: str, source: TextSource, *, verify: Verify = "full", tell: Tell = silent) -> TextFiles:
+    """List and check the files of a domain. Raises ``TrainingError`` where there are none or a column is missing."""
+    corpora = [path for path in source.paths if "://" in path or (Path(path) / "CURRENT").is_file()]
+    if corpora and len(source.paths) > 1:
+        raise TrainingError(
+            f"domain {name!r} mixes a published corpus with other paths", fix="make each of them a domain of its own"
+        )
+    store, entries = _published(corpora[0], verify, tell) if corpora else _plain(name, source.paths)
+    files = OpenFiles(store, entries)
+    columns = set(files.reader(0).schema.names)
+    column = source.text_field or next((known for known in TEXT_COLUMNS if known in columns), TEXT_COLUMNS[0])
+    missing = sorted({column, *source.where, *source.where_not} - columns)
+    if missing:
+        raise TrainingError(
+            f"domain {name!r} has no column {', '.join(missing)}", where=files.name(0), fix=f"it has: {sorted(columns)}"
+        )
+    return TextFiles(name, source, store, entries, column, tuple(sorted(columns)))
+
+
+def _published(path: str, verify: Verify, tell: Tell) -> tuple[Store, tuple[FileEntry, ...]]:
+    store = open_store(path)
+    manifest = current_manifest(store)
+    entries = tuple(manifest.files.get("documents", ())) if manifest else ()
+    if not entries:
+        raise TrainingError("no documents have been published here", where=path, fix="run its manifest first")
+    check_files(store, entries, verify, tell)
+    return store, entries
+
+
+def _plain(name: str, patterns: Sequence[str]) -> tuple[Store, tuple[FileEntry, ...]]:
+    # Path.glob takes no absolute pattern
+    matches = [glob(pattern, recursive=True) for pattern in patterns]  # noqa: PTH207
+    found = [sorted(Path(path).absolute() for path in group) for group in matches]
+    absent = [pattern for pattern, paths in zip(patterns, found, strict=True) if not paths]
+    if absent:
+        raise TrainingError(f"domain {name!r}: nothing matches {', '.join(absent)}", fix="check the path")
+    paths = list(dict.fromkeys(path for group in found for path in group))
+    entries = [
+        FileEntry(name=str(path.relative_to("/")), sha256=digest, bytes=path.stat().st_size)
+        for path, digest in zip(paths, local_sha256(paths), strict=True)
+    ]
+    return LocalStore("/"), tuple(entries)
+
+
+def read_documents(reader: ShardReader, group: int, files: TextFiles, entry: FileEntry) -> Documents:
+    """Documents of one row group. A null text is an empty one: it takes no room in any row."""
+    source = files.source
+    has_ids = source.id_field in reader.schema.names
+    asked = [*source.where, *source.where_not]
+    table = reader.group(group, list(dict.fromkeys([files.column, *asked, *([source.id_field] if has_ids else [])])))
+    numbers = pa.array(range(table.num_rows))
+    if asked:
+        chosen = _matches(table, source.where)
+        if source.where_not:
+            chosen = pc.and_not(chosen, _matches(table, source.where_not))
+        table, numbers = table.filter(chosen), numbers.filter(chosen)
+    texts = pc.fill_null(table.column(files.column).cast(pa.large_string()), "").to_pylist()
+    if has_ids:
+        return Documents([str(value) for value in table.column(source.id_field).to_pylist()], texts)
+    return Documents([f"{Path(entry.name).name}#{group}.{number}" for number in numbers.to_pylist()], texts)
+
+
+def _matches(table: pa.Table, where: Mapping[str, Value]) -> pa.Array:
+    mask: pa.Array = pa.array([True] * table.num_rows)
+    for column, value in where.items():
+        equal = pc.equal(table.column(column), pa.scalar(value, table.column(column).type))
+        mask = pc.and_(mask, pc.fill_null(equal.combine_chunks(), False))
+    return mask
+
+
+class TextShards:
+    """Reads blocks of text: documents, tokens, rows."""
+
+    def __init__(self, files: TextFiles, tokenizer: Tokenizer, row_length: int, packing: Packing) -> None:
+        self._files, self._tokenizer = files, tokenizer
+        self._row_length, self._packing = row_length, packing
+        self._open = OpenFiles(files.store, files.entries)
+
+    def groups(self, file: int) -> int:
+        """Row groups of a file."""
+        return self._open.reader(file).groups
+
+    def pack(self, file: int, group: int) -> Packed:
+        """Tokenise and pack one row group."""
+        entry = self._files.entries[file]
+        texts = read_documents(self._open.reader(file), group, self._files, entry).texts
+        tokens, offsets = self._tokenizer.encode(texts)
+        return pack(tokens, offsets, self._row_length, self._packing, self._tokenizer.end)
+
+    def read(self, block: Block) -> Rows:
+        """The rows of a block. Raises ``StorageError`` with shard and row group where they are not the counted ones."""
+        try:
+            packed = self.pack(block.file, block.group)
+        except (OSError, ValueError) as error:
+            raise unreadable(self._open.name(block.file), block.group, error) from None
+        if len(packed.length) != block.rows:
+            what = f"{len(packed.length)} rows instead of {block.rows}"
+            raise unreadable(self._open.name(block.file), block.group, what)
+        return Rows(packed.tokens, packed.length, packed.offsets, packed.starts)
+
+
+def open_text(
+    domains: Mapping[str, TextSource],
+    tokenizer: Tokenizer,
+    *,
+    sequence_length: int,
+    packing: Packing = "concat",
+    verify: Verify = "full",
+    threads: int = 2,
+    tell: Tell = silent,
+) -> Corpus:
+    """A corpus of text that is tokenised on the fly. Counts rows first, where that has not been done yet."""
+    opened: dict[str, Domain] = {}
+    identities = []
+    for name, source in domains.items():
+        files = find_text(name, source, verify=verify, tell=tell)
+        shards = TextShards(files, tokenizer, sequence_length + 1, packing)
+        # documents only depend on what the files hold and which rows and column are taken
+        taken = [files.identity(), tokenizer.digest, tokenizer.end, sequence_length, packing, PACKING_VERSION]
+        identity = [name, [entry.sha256 for entry in files.entries], *taken]
+        identities.append(identity)
+        blocks, tokens = _counted(files, shards, taken, threads, tell)
+        opened[name] = Domain(name, blocks, shards, tokens)
+    return Corpus(
+        digest=hashlib.sha256(canonical_json(identities)).hexdigest(),
+        tokenizer_digest=tokenizer.digest,
+        tokenizer=tokenizer.data,
+        vocab=tokenizer.vocab,
+        eos=tokenizer.end,
+        sequence_length=sequence_length,
+        packing=packing,
+        domains=opened,
+    )
+
+
+def _counted(
+    files: TextFiles, shards: TextShards, taken: Sequence[object], threads: int, tell: Tell
+) -> tuple[tuple[Block, ...], int]:
+    """Blocks of a domain and its tokens, file by file from the cache or by counting."""
+    blocks: list[Block] = []
+    tokens = 0
+    with ThreadPoolExecutor(max(1, threads), "count") as pool:
+        for number, entry in enumerate(files.entries):
+            key = hashlib.sha256(canonical_json([entry.sha256, *taken])).hexdigest()
+            path = cache_folder() / "packed" / f"{key}.json"
+            if path.is_file():
+                counts = json.loads(path.read_text("utf-8"))
+            else:
+                tell(f"counting the rows of {files.name}: {Path(entry.name).name}, once")
+                packed = pool.map(partial(shards.pack, number), range(shards.groups(number)))
+                counts = [(len(found.length), int(found.length.sum(dtype=np.int64))) for found in packed]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                LocalStore(str(path.parent)).swap(path.name, json.dumps(counts).encode())
+            blocks += [Block(number, group, rows) for group, (rows, _) in enumerate(counts) if rows]
+            tokens += sum(count for _, count in counts)
+    return tuple(blocks), tokens
