@@ -1,0 +1,263 @@
+"""The trainer: one phase from its first step, or from its last checkpoint, to a saved model.
+
+    <folder>/log.jsonl         one line per ``log_every`` steps and per evaluation
+    <folder>/checkpoints/      to resume from
+    <folder>/model/            what was learnt: a plain Hugging Face checkpoint
+    <folder>/done.json         the summary; a phase that has it is not run again
+
+The gradient of a step is that of the mean over all labelled tokens of the global batch, however it is cut into ranks and
+micro-batches. A resumed phase goes on bit by bit on the same number of ranks (on a CPU; some GPU kernels add in an order
+of their own). What is learnt, and how its loss comes about, is the learner's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+from corpus.commit import canonical_json
+from corpus.errors import TrainingError
+from training.config import Phase
+from training.data.batches import IGNORE, Batch
+from training.data.loader import Loader, LoaderConfig
+from training.data.source import Corpus
+from training.dynamic import Mixer
+from training.evaluate import Evaluation
+from training.learner import Learner
+from training.parallel import accumulating, whole, wrap
+from training.ranks import Ranks
+from training.saved import (
+    TrainerState,
+    checkpoints,
+    load_tensors,
+    read_state,
+    save_checkpoint,
+    whole_weights,
+    write_json,
+)
+
+Observe = Callable[[Mapping[str, Any]], None]
+DONE, LOG, MODEL = "done.json", "log.jsonl", "model"
+
+
+@dataclass
+class Job:
+    """A phase and everything it needs."""
+
+    name: str
+    folder: Path
+    phase: Phase
+    learner: Learner
+    origin: str
+    """Identity of the weights that the phase starts from."""
+    train: Corpus
+    held_out: Corpus
+    reference: Mapping[str, float] = field(default_factory=dict)
+    """Reference losses of ``phase.dynamic``."""
+
+    def identity(self) -> str:
+        """Hash of everything that decides the outcome of the phase."""
+        parts = [self.phase.model_dump(mode="json"), self.origin, self.train.identity(), self.held_out.identity()]
+        return hashlib.sha256(canonical_json([self.name, *parts, dict(self.reference)])).hexdigest()[:32]
+
+
+def finished(folder: Path, identity: str) -> dict[str, Any] | None:
+    """The summary of a finished phase, None where there is work to do. Another phase's summary is an error."""
+    path = folder / DONE
+    if not path.is_file():
+        return None
+    summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    _same(summary["identity"], identity, folder)
+    return summary
+
+
+def _same(theirs: str, mine: str, folder: Path) -> None:
+    if theirs != mine:
+        raise TrainingError(
+            "this folder holds a training of other settings, another model or another corpus",
+            where=str(folder),
+            fix="name another output folder, or delete this one to train anew",
+        )
+
+
+class Trainer:
+    """Runs one job on this rank."""
+
+    def __init__(self, job: Job, ranks: Ranks, observe: Observe) -> None:
+        self.job, self.ranks, self._observe = job, ranks, observe
+        phase = job.phase
+        config = LoaderConfig(
+            global_batch=phase.global_batch, seed=phase.seed, weights=phase.weights, window=phase.window
+        )
+        self.loader = Loader(job.train, config, rank=ranks.rank, world=ranks.world)
+        self.evaluation = Evaluation(job.held_out, phase.evaluate_rows, ranks, micro_batch=phase.micro_batch)
+        self.mixer = Mixer(phase.dynamic, job.reference) if phase.dynamic else None
+        self.precision = _precision(phase, ranks)
+        job.learner.module.to(ranks.device)
+        self.wrapped = wrap(job.learner, phase, ranks)
+        self.optimiser = AdamW(
+            job.learner.groups(phase),
+            lr=phase.schedule.peak,
+            betas=phase.optimiser.betas,
+            eps=phase.optimiser.eps,
+            fused=ranks.device.type == "cuda",
+        )
+        self.state = TrainerState(
+            step=0, identity=job.identity(), loader={}, mixer=None, tokens=0, flops=0.0, seconds=0.0
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end; returns the summary, also of a phase that was finished before."""
+        done = finished(self.job.folder, self.state.identity)
+        if done is not None:
+            return done
+        self.job.folder.mkdir(parents=True, exist_ok=True)
+        self._resume()
+        phase, losses = self.job.phase, dict[str, float]()
+        self.wrapped.train()
+        batches = iter(self.loader)
+        for step in range(self.state.step, phase.steps):
+            losses = self._step(step, next(batches)) or losses
+            if (step + 1) % phase.checkpoint_every == 0 and step + 1 < phase.steps:
+                save_checkpoint(self.job.folder, self.job.learner.module, self.optimiser, self.state, self.ranks)
+        self.loader.close()
+        return self._finish(losses)
+
+    def _resume(self) -> None:
+        found = checkpoints(self.job.folder)
+        if not found:
+            if self.ranks.leads:
+                (self.job.folder / LOG).unlink(missing_ok=True)
+            return
+        state = read_state(found[-1])
+        _same(state.identity, self.state.identity, self.job.folder)
+        load_tensors(found[-1], self.job.learner.module, self.optimiser)
+        self.loader.load_state_dict(state.loader)
+        if self.mixer is not None and state.mixer is not None:
+            self.mixer.load_state_dict(state.mixer)
+        self.state = state
+        if self.ranks.leads:
+            _cut_log(self.job.folder / LOG, state.step)
+
+    def _step(self, step: int, batch: Batch) -> dict[str, float] | None:
+        """One update; returns the held-out losses where they were measured after it."""
+        phase, began = self.job.phase, time.perf_counter()
+        factor = phase.schedule.at(step, phase.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        loss, tokens = self._backward(step, batch)
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        norm = whole(nn.utils.clip_grad_norm_(parameters, phase.optimiser.clip))
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        logs = (step + 1) % phase.log_every == 0 or step + 1 == phase.steps
+        numbers = {"loss": float(loss), "norm": float(norm)} if logs else {}
+        if numbers and not math.isfinite(numbers["loss"]):
+            raise TrainingError(
+                f"the loss of step {step} is {numbers['loss']}",
+                where=self.job.name,
+                fix="lower schedule.peak or lengthen its warm-up; the last checkpoint is from before",
+            )
+        self.state = self.state.model_copy(
+            update={
+                "step": step + 1,
+                "tokens": self.state.tokens + tokens,
+                "flops": self.state.flops + float(self.job.learner.flops_per_token) * batch_tokens(self.job),
+                "seconds": self.state.seconds + time.perf_counter() - began,
+            }
+        )
+        if numbers:
+            facts = {**numbers, "lr": phase.schedule.peak * factor, **self.job.learner.facts()}
+            self._log(facts | {"weights": self.loader.weights})
+        losses = self._evaluate() if phase.evaluates_after(step) else None
+        state = {"loader": self.loader.state_dict(batch), "mixer": self.mixer.state_dict() if self.mixer else None}
+        self.state = self.state.model_copy(update=state)
+        return losses
+
+    def _backward(self, step: int, batch: Batch) -> tuple[torch.Tensor, int]:
+        """Gradients of the whole batch; returns its mean loss over all ranks (without the penalty) and its tokens."""
+        phase, device = self.job.phase, self.ranks.device
+        tokens = self.ranks.sum((batch["labels"] != IGNORE).sum().to(device))
+        scale = self.ranks.world / tokens
+        parts = range(0, len(batch["labels"]), phase.micro_batch)
+        total = torch.zeros((), device=device)
+        for start in parts:
+            part = {name: batch[name][start : start + phase.micro_batch] for name in ("input_ids", "labels")}
+            documents = batch["document_ids"][start : start + phase.micro_batch] if phase.document_attention else None
+            inputs, labels = (part[name].to(device, non_blocking=True) for name in ("input_ids", "labels"))
+            documents = documents.to(device) if documents is not None else None
+            last = start + phase.micro_batch >= len(batch["labels"])
+            with accumulating(self.wrapped, finish=last):
+                with torch.autocast(device.type, self.precision, enabled=self.precision is not None):
+                    summed, penalty = self.wrapped(inputs, labels, documents, step)
+                (summed * scale + penalty / len(parts)).backward()
+            total += summed.detach()
+        return self.ranks.sum(total) / tokens, int(tokens)
+
+    def _evaluate(self) -> dict[str, float]:
+        losses = self.evaluation.losses(self.wrapped, precision=self.precision)
+        self._log({"held_out": losses})
+        done = self.state.step
+        if self.mixer is not None and self.job.phase.dynamic and done % self.job.phase.dynamic.every == 0:
+            # the first step that is not planned yet, named so that a resumed run takes the same one
+            first = done + self.loader.config.prefetch
+            weights = self.mixer.update(self.loader.weights, losses)
+            self.loader.set_weights(weights, step=first, reason="dynamic", facts={"losses": losses})
+        return losses
+
+    def _log(self, numbers: Mapping[str, Any]) -> None:
+        line = {"phase": self.job.name, "step": self.state.step, "tokens": self.state.tokens, **numbers}
+        line |= {"flops": self.state.flops, "seconds": round(self.state.seconds, 3)}
+        if self.ranks.leads:
+            with (self.job.folder / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        self._observe(line)
+
+    def _finish(self, losses: Mapping[str, float]) -> dict[str, Any]:
+        state = self.state
+        summary = {
+            "phase": self.job.name,
+            "identity": state.identity,
+            "steps": state.step,
+            "tokens": state.tokens,
+            "flops": state.flops,
+            "seconds": round(state.seconds, 3),
+            "held_out": dict(losses),
+            "weights": self.loader.weights,
+            "journal": [change.model_dump(mode="json") for change in self.loader.journal],
+            "drawn": dict(zip(self.loader.domains, state.loader["planner"]["taken"], strict=True)),
+        }
+        weights = whole_weights(self.job.learner.module)
+        if self.ranks.leads:
+            self.job.learner.save(self.job.folder / MODEL, weights, self.job.train.tokenizer)
+            write_json(self.job.folder / DONE, summary)
+        self.ranks.barrier()
+        return summary
+
+
+def batch_tokens(job: Job) -> int:
+    """Places of a global batch, padding included: what is computed."""
+    return job.phase.global_batch * job.train.sequence_length
+
+
+def _precision(phase: Phase, ranks: Ranks) -> torch.dtype | None:
+    wants = phase.precision == "bf16" or (phase.precision == "auto" and ranks.device.type == "cuda")
+    return torch.bfloat16 if wants else None
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drop lines of steps that are done again."""
+    if path.is_file():
+        lines = path.read_text("utf-8").splitlines()
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
