@@ -95,7 +95,12 @@ def model_digest(folder: Path) -> str:
 
 
 def save_model(
-    model: Llama, folder: Path, *, tokenizer: bytes | None = None, end: int | None = None, dtype: torch.dtype = torch.float32
+    model: Llama,
+    folder: Path,
+    *,
+    tokenizer: bytes | None = None,
+    end: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write ``model`` so that it loads anywhere; equal weights give equal bytes. A kill leaves old or new, never half.
 
@@ -156,7 +161,9 @@ def _weight_files(folder: Path) -> list[str]:
         names = sorted(set(_read_json(folder, INDEX).get("weight_map", {}).values()))
         outside = [name for name in names if PurePosixPath(name).name != name or not name.endswith(".safetensors")]
         if outside or not names:
-            raise ModelError(f"the index names files that are not shards beside it: {outside}", where=str(folder / INDEX))
+            raise ModelError(
+                f"the index names files that are not shards beside it: {outside}", where=str(folder / INDEX)
+            )
         return names
     pickled = sorted(path.name for path in folder.glob("*.bin"))
     raise ModelError(

@@ -122,7 +122,8 @@ def update_weights(
 
 
 def bounded(weights: NDArray[np.float64], floor: float, ceiling: float, total: float) -> NDArray[np.float64]:
-    """``weights`` scaled to sum to ``total`` with every one in [floor, ceiling]: the common factor is found by bisection.
+    """``weights`` scaled to sum to ``total`` with every one in [floor, ceiling]: the common factor is found by
+    bisection.
 
     Raises ``TrainingError`` where no weights can satisfy the bounds.
     """

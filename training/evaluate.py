@@ -42,8 +42,7 @@ class Evaluation:
         module.train(training)
         reduced = self._ranks.sum(totals).tolist()
         return {
-            name: loss / count if count else math.nan
-            for name, (loss, count) in zip(self.domains, reduced, strict=True)
+            name: loss / count if count else math.nan for name, (loss, count) in zip(self.domains, reduced, strict=True)
         }
 
     def _share(self, name: str) -> Iterator[Rows]:

@@ -84,7 +84,9 @@ def loaded(shape: LlamaShape, weights: Mapping[str, Tensor]) -> Llama:
     """A model on the CPU with the weights that stand under ``model.`` in a learner's state."""
     model = Llama(shape)
     prefix = "model."
-    model.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)})
+    model.load_state_dict(
+        {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    )
     return model
 
 

@@ -1,8 +1,8 @@
 """A decoder of the LLaMA kind: RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
 
 Parameters carry the names of Hugging Face's ``LlamaForCausalLM``, so that checkpoints go both ways without a table. The
-forward pass takes the masks of structured pruning (``training.pruning``): a part whose mask is zero contributes nothing,
-and norms count surviving dimensions only, so that the masked model is the pruned one.
+forward pass takes the masks of structured pruning (``training.pruning``): a part whose mask is zero contributes
+nothing, and norms count surviving dimensions only, so that the masked model is the pruned one.
 """
 
 from __future__ import annotations

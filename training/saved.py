@@ -61,9 +61,7 @@ def whole_weights(module: nn.Module) -> dict[str, Any]:
     return get_model_state_dict(module, options=WHOLE)
 
 
-def save_checkpoint(
-    folder: Path, module: nn.Module, optimiser: Optimizer, state: TrainerState, ranks: Ranks
-) -> None:
+def save_checkpoint(folder: Path, module: nn.Module, optimiser: Optimizer, state: TrainerState, ranks: Ranks) -> None:
     """Write a checkpoint after ``state.step`` updates. Every rank calls this; rank 0 writes."""
     weights = whole_weights(module)
     moments = get_optimizer_state_dict(module, optimiser, options=WHOLE)["state"]

@@ -5,9 +5,9 @@
     <folder>/model/            what was learnt: a plain Hugging Face checkpoint
     <folder>/done.json         the summary; a phase that has it is not run again
 
-The gradient of a step is that of the mean over all labelled tokens of the global batch, however it is cut into ranks and
-micro-batches. A resumed phase goes on bit by bit on the same number of ranks (on a CPU; some GPU kernels add in an order
-of their own). What is learnt, and how its loss comes about, is the learner's business.
+The gradient of a step is that of the mean over all labelled tokens of the global batch, however it is cut into ranks
+and micro-batches. A resumed phase goes on bit by bit on the same number of ranks (on a CPU; some GPU kernels add in an
+order of their own). What is learnt, and how its loss comes about, is the learner's business.
 """
 
 from __future__ import annotations
