@@ -99,7 +99,6 @@ def save_model(
     folder: Path,
     *,
     tokenizer: bytes | None = None,
-    end: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write ``model`` so that it loads anywhere; equal weights give equal bytes. A kill leaves old or new, never half.
@@ -112,7 +111,7 @@ def save_model(
     found = read_tokenizer(tokenizer, None, where="the tokenizer of the corpus") if tokenizer is not None else None
     if found is not None:
         found.save(partial)
-    end = end if end is not None else found.end if found is not None else None
+    end = found.end if found is not None else None
     _write_json(partial / CONFIG, _config(model.shape, dtype, end))
     _write_json(partial / "generation_config.json", {"eos_token_id": end, "pad_token_id": end})
     named = sorted(model.named_parameters())

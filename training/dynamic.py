@@ -154,7 +154,7 @@ def fit_scaling_law(sizes: tuple[float, ...], losses: tuple[float, ...], target:
     values = np.array(losses, np.float64)
     scale = np.array(sizes, np.float64) / min(sizes)
 
-    def solve(exponent: float) -> tuple[float, NDArray[np.float64]]:
+    def solve(exponent: float) -> tuple[float, NDArray[np.floating[Any]]]:
         design = np.stack([scale**-exponent, np.ones(len(values))], axis=1)
         coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
         return float(((design @ coefficients - values) ** 2).sum()), coefficients

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
@@ -31,6 +32,10 @@ class Learner(Protocol):
 
     def blocks(self) -> Sequence[nn.Module]:
         """The parts of the module that FSDP shards by themselves."""
+        ...
+
+    def after_update(self) -> None:
+        """Called after every update of the optimiser."""
         ...
 
     def facts(self) -> Mapping[str, float]:
@@ -71,6 +76,9 @@ class LanguageModel:
 
     def blocks(self) -> Sequence[nn.Module]:
         return list(self.model.model.layers)
+
+    def after_update(self) -> None:
+        pass
 
     def facts(self) -> Mapping[str, float]:
         return {}

@@ -131,7 +131,8 @@ class Attention(nn.Module):
         )
         if head is not None:
             out = out * head.repeat_interleave(shape.group).to(out.dtype)[:, None, None]
-        return self.o_proj(out.transpose(1, 2).reshape(rows, length, -1))
+        joined: Tensor = self.o_proj(out.transpose(1, 2).reshape(rows, length, -1))
+        return joined
 
 
 class FeedForward(nn.Module):
@@ -145,7 +146,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, intermediate: Tensor | None) -> Tensor:
         inner = F.silu(self.gate_proj(x)) * self.up_proj(x)
-        return self.down_proj(inner if intermediate is None else inner * intermediate)
+        out: Tensor = self.down_proj(inner if intermediate is None else inner * intermediate)
+        return out
 
 
 class Block(nn.Module):

@@ -22,7 +22,8 @@ def wrap(learner: Learner, phase: Phase, ranks: Ranks) -> nn.Module:
     if phase.parallel == "fsdp":
         for block in learner.blocks():
             fully_shard(block)
-        return fully_shard(learner.module)
+        fully_shard(learner.module)
+        return learner.module
     return DistributedDataParallel(learner.module)
 
 

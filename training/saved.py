@@ -64,7 +64,7 @@ def whole_weights(module: nn.Module) -> dict[str, Any]:
 def save_checkpoint(folder: Path, module: nn.Module, optimiser: Optimizer, state: TrainerState, ranks: Ranks) -> None:
     """Write a checkpoint after ``state.step`` updates. Every rank calls this; rank 0 writes."""
     weights = whole_weights(module)
-    moments = get_optimizer_state_dict(module, optimiser, options=WHOLE)["state"]
+    moments: Any = get_optimizer_state_dict(module, optimiser, options=WHOLE)["state"]
     if ranks.leads:
         final = folder / "checkpoints" / f"step-{state.step:08d}"
         partial = final.with_suffix(".partial")
@@ -108,7 +108,7 @@ def load_tensors(checkpoint: Path, module: nn.Module, optimiser: Optimizer) -> N
     """Restore weights and moments. Every rank reads the whole file and keeps its part."""
     options = StateDictOptions(full_state_dict=True, strict=True)
     try:
-        weights = load_file(checkpoint / MODEL)
+        weights: dict[str, Any] = load_file(checkpoint / MODEL)
         flat = load_file(checkpoint / OPTIMISER)
     except Exception as error:  # the library raises its own kind for torn files
         raise TrainingError(f"the checkpoint cannot be read: {error}", where=str(checkpoint)) from None
@@ -117,10 +117,9 @@ def load_tensors(checkpoint: Path, module: nn.Module, optimiser: Optimizer) -> N
     for name, value in flat.items():
         parameter, _, key = name.rpartition("/")
         moments.setdefault(parameter, {})[key] = value
-    shape = get_optimizer_state_dict(module, optimiser, options=options)
-    set_optimizer_state_dict(
-        module, optimiser, {"state": moments, "param_groups": shape["param_groups"]}, options=options
-    )
+    groups = get_optimizer_state_dict(module, optimiser, options=options)["param_groups"]
+    state: dict[str, Any] = {"state": moments, "param_groups": groups}
+    set_optimizer_state_dict(module, optimiser, state, options=options)
 
 
 def _separate(tensors: Mapping[str, Any]) -> dict[str, Tensor]:

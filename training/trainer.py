@@ -102,7 +102,7 @@ class Trainer:
         self.loader = Loader(job.train, config, rank=ranks.rank, world=ranks.world)
         self.evaluation = Evaluation(job.held_out, phase.evaluate_rows, ranks, micro_batch=phase.micro_batch)
         self.mixer = Mixer(phase.dynamic, job.reference) if phase.dynamic else None
-        self.precision = _precision(phase, ranks)
+        self.precision = precision_of(phase, ranks)
         job.learner.module.to(ranks.device)
         self.wrapped = wrap(job.learner, phase, ranks)
         self.optimiser = AdamW(
@@ -160,6 +160,7 @@ class Trainer:
         norm = whole(nn.utils.clip_grad_norm_(parameters, phase.optimiser.clip))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
+        self.job.learner.after_update()
         logs = (step + 1) % phase.log_every == 0 or step + 1 == phase.steps
         numbers = {"loss": float(loss), "norm": float(norm)} if logs else {}
         if numbers and not math.isfinite(numbers["loss"]):
@@ -250,7 +251,8 @@ def batch_tokens(job: Job) -> int:
     return job.phase.global_batch * job.train.sequence_length
 
 
-def _precision(phase: Phase, ranks: Ranks) -> torch.dtype | None:
+def precision_of(phase: Phase, ranks: Ranks) -> torch.dtype | None:
+    """What matrices are multiplied in; None for float32 throughout."""
     wants = phase.precision == "bf16" or (phase.precision == "auto" and ranks.device.type == "cuda")
     return torch.bfloat16 if wants else None
 

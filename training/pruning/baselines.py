@@ -8,42 +8,37 @@ from torch import Tensor
 from training.llama import Llama, Masks
 from training.pruning.target import Target, kept_units, units
 
+_WRITES = ("o_proj.weight", "down_proj.weight")
+
 
 @torch.no_grad()
 def magnitude_masks(model: Llama, target: Target) -> Masks:
     """Keep the units whose weights have the largest norm: all weights of a layer, all that read or write a hidden
     dimension, all of a key and value head with its query heads, all three rows of an intermediate unit."""
-    shape, state = model.shape, {name: value.float().cpu().square() for name, value in model.state_dict().items()}
-    layers = [
-        {n.split(".", 3)[3]: v for n, v in state.items() if n.startswith(f"model.layers.{i}.")}
-        for i in range(shape.layers)
-    ]
-    attention = ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight")
-    per_head = []
-    for part in layers:
-        rows = [part[name].sum(dim=1).view(shape.kv_heads, -1).sum(dim=1) for name in attention]
-        columns = part["self_attn.o_proj.weight"].sum(dim=0).view(shape.kv_heads, -1).sum(dim=1)
-        per_head.append(torch.stack([*rows, columns]).sum(dim=0))
-    inner = [
-        part["mlp.gate_proj.weight"].sum(dim=1)
-        + part["mlp.up_proj.weight"].sum(dim=1)
-        + part["mlp.down_proj.weight"].sum(dim=0)
-        for part in layers
-    ]
-    hidden = state["model.embed_tokens.weight"].sum(dim=0)
-    for part in layers:
-        reads = [*attention, "mlp.gate_proj.weight", "mlp.up_proj.weight"]
-        hidden = hidden + sum(part[name].sum(dim=0) for name in reads)
-        hidden = hidden + part["self_attn.o_proj.weight"].sum(dim=1) + part["mlp.down_proj.weight"].sum(dim=1)
-    whole = torch.stack([torch.stack([value.sum() for value in part.values()]).sum() for part in layers])
-    return _top(Masks(whole, hidden, torch.stack(per_head), torch.stack(inner)), model, target)
+    shape = model.shape
+    heads, inner, whole = [], [], []
+    hidden = model.model.embed_tokens.weight.float().cpu().square().sum(dim=0)
+    for block in model.model.layers:
+        squares = {name: value.float().cpu().square() for name, value in block.named_parameters() if value.ndim == 2}
+        # matrices that read the stream have its dimensions as columns, those that write to it as rows
+        reads = {name: value for name, value in squares.items() if not name.endswith(_WRITES)}
+        writes = {name: value for name, value in squares.items() if name.endswith(_WRITES)}
+        hidden = hidden + sum(value.sum(dim=0) for value in reads.values())
+        hidden = hidden + sum(value.sum(dim=1) for value in writes.values())
+        by_unit = {name: value.sum(dim=1) for name, value in reads.items()}
+        by_unit |= {name: value.sum(dim=0) for name, value in writes.items()}
+        attention = [value for name, value in by_unit.items() if name.startswith("self_attn")]
+        heads.append(torch.stack([value.view(shape.kv_heads, -1).sum(dim=1) for value in attention]).sum(dim=0))
+        inner.append(torch.stack([value for name, value in by_unit.items() if name.startswith("mlp")]).sum(dim=0))
+        whole.append(torch.stack([value.sum() for value in squares.values()]).sum())
+    return _top(Masks(torch.stack(whole), hidden, torch.stack(heads), torch.stack(inner)), model, target)
 
 
 def random_masks(model: Llama, target: Target, seed: int) -> Masks:
     """Keep units drawn at random."""
     generator = torch.Generator().manual_seed(seed)
     full, layers = units(model.shape), model.shape.layers
-    sizes = {"layer": (layers,), "hidden": (full["hidden"],)}
+    sizes: dict[str, tuple[int, ...]] = {"layer": (layers,), "hidden": (full["hidden"],)}
     sizes |= {name: (layers, full[name]) for name in ("head", "intermediate")}
     return _top(Masks(**{name: torch.rand(size, generator=generator) for name, size in sizes.items()}), model, target)
 

@@ -15,13 +15,11 @@ from training.checkpoint import save_model
 from training.config import Phase
 from training.learner import loaded, token_loss, weight_groups
 from training.llama import Llama
+from training.parallel import whole
 from training.pruning.constraint import Lagrange, Scale
 from training.pruning.cut import cut
 from training.pruning.masks import GROUPS, PruningMasks
 from training.pruning.target import Target, target_shape
-
-COST = 5
-"""Cost of a pruning step against one without masks, as the paper states it; reports measure their own."""
 
 
 class Gates(Settings):
@@ -48,7 +46,6 @@ class _Pruned(nn.Module):
         if not self.training:
             logits = self.model(inputs, document_ids=documents, masks=self.masks.at_rest())
             return token_loss(logits, labels), torch.zeros((), device=logits.device)
-        self.masks.clamp()
         logits = self.model(inputs, document_ids=documents, masks=self.masks.sample(step))
         return token_loss(logits, labels), self.lagrange.penalty(self.masks, step)
 
@@ -76,15 +73,18 @@ class Pruning:
     def blocks(self) -> Sequence[nn.Module]:
         return list(self.model.model.layers)
 
+    def after_update(self) -> None:
+        """Keep the gates where they can still move."""
+        self.masks.clamp()
+
     def facts(self) -> Mapping[str, float]:
         """Expected sparsity of each group, and what it should be at the end."""
         with torch.no_grad():
-            found = {f"sparsity/{group}": float(self.masks.sparsity(group).mean()) for group in GROUPS}
+            found = {f"sparsity/{group}": float(whole(self.masks.sparsity(group).mean())) for group in GROUPS}
         return found | {f"target/{group}": self.masks.target_sparsity(group) for group in GROUPS}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], tokenizer: bytes) -> None:
         """Write the cut model as a plain Hugging Face checkpoint."""
         model = loaded(self.model.shape, weights)
-        self.masks.load_state_dict({name: weights[f"masks.{name}"] for name in GROUPS})
-        self.masks.clamp()
-        save_model(cut(model, self.masks.at_rest()), folder, tokenizer=tokenizer)
+        masks = self.masks.with_parameters({name: weights[f"masks.{name}"] for name in GROUPS})
+        save_model(cut(model, masks.at_rest()), folder, tokenizer=tokenizer)

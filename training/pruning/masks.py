@@ -30,6 +30,7 @@ class PruningMasks(nn.Module):
 
     def __init__(self, source: LlamaShape, target: Target, *, beta: float = 0.83, seed: int = 0) -> None:
         super().__init__()
+        self._made_from = (source, target)
         self.beta, self.seed = beta, seed
         self.full, self.kept = units(source), dict(kept_units(source, target))
         generator = torch.Generator().manual_seed(seed)
@@ -44,6 +45,13 @@ class PruningMasks(nn.Module):
         found = getattr(self, group)
         assert isinstance(found, nn.Parameter)
         return found
+
+    def with_parameters(self, values: dict[str, Tensor]) -> PruningMasks:
+        """The same gates, on the CPU, with these parameters."""
+        source, target = self._made_from
+        other = PruningMasks(source, target, beta=self.beta, seed=self.seed)
+        other.load_state_dict(values)
+        return other
 
     @torch.no_grad()
     def clamp(self) -> None:
