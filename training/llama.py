@@ -88,6 +88,21 @@ class Masks(NamedTuple):
     """[layers, intermediate]"""
 
 
+class LayerMasks(NamedTuple):
+    """The masks of one layer."""
+
+    added: Tensor
+    """[hidden]: what the layer adds to the stream"""
+    hidden: Tensor
+    head: Tensor
+    intermediate: Tensor
+
+    @classmethod
+    def of(cls, masks: Masks, layer: int) -> LayerMasks:
+        """The part of ``masks`` that layer ``layer`` needs."""
+        return cls(masks.layer[layer] * masks.hidden, masks.hidden, masks.head[layer], masks.intermediate[layer])
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square norm with gains, computed in float32."""
 
@@ -160,14 +175,12 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.hidden, shape.norm_eps)
         self.mlp = FeedForward(shape)
 
-    def forward(self, x: Tensor, rotary: Rotary, masks: Masks | None, number: int) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, masks: LayerMasks | None) -> Tensor:
         if masks is None:
             x = x + self.self_attn(self.input_layernorm(x), rotary, None)
             return x + self.mlp(self.post_attention_layernorm(x), None)
-        part = masks.layer[number] * masks.hidden
-        x = x + self.self_attn(self.input_layernorm(x, masks.hidden), rotary, masks.head[number]) * part
-        inner = masks.intermediate[number]
-        return x + self.mlp(self.post_attention_layernorm(x, masks.hidden), inner) * part
+        x = x + self.self_attn(self.input_layernorm(x, masks.hidden), rotary, masks.head) * masks.added
+        return x + self.mlp(self.post_attention_layernorm(x, masks.hidden), masks.intermediate) * masks.added
 
 
 class Rotary(NamedTuple):
@@ -201,7 +214,7 @@ class Decoder(nn.Module):
         if masks is not None:
             x = x * masks.hidden
         for number, block in enumerate(self.layers):
-            x = block(x, rotary, masks, number)
+            x = block(x, rotary, None if masks is None else LayerMasks.of(masks, number))
         return self.norm(x) if masks is None else self.norm(x, masks.hidden)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+import torch._dynamo
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
@@ -17,6 +19,11 @@ from training.ranks import Ranks
 
 def wrap(learner: Learner, phase: Phase, ranks: Ranks) -> nn.Module:
     """The module to call in training. With FSDP the learner's module itself is changed: its parameters become parts."""
+    if phase.compile:
+        # layer by layer: all layers share what is compiled for the first; one version per model shape and mode
+        torch._dynamo.config.recompile_limit = 64
+        for block in learner.blocks():
+            block.compile(dynamic=False)
     if ranks.world == 1:
         return learner.module
     if phase.parallel == "fsdp":

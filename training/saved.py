@@ -54,6 +54,8 @@ class TrainerState(BaseModel):
     """Floating-point operations of the model's matrices so far."""
     seconds: float
     """Time spent in updates."""
+    waited: float
+    """Time spent waiting for batches."""
 
 
 def whole_weights(module: nn.Module) -> dict[str, Any]:

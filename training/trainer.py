@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class Trainer:
             fused=ranks.device.type == "cuda",
         )
         self.state = TrainerState(
-            step=0, identity=job.identity(), loader={}, mixer=None, tokens=0, flops=0.0, seconds=0.0
+            step=0, identity=job.identity(), loader={}, mixer=None, tokens=0, flops=0.0, seconds=0.0, waited=0.0
         )
 
     def run(self) -> dict[str, Any]:
@@ -127,11 +127,18 @@ class Trainer:
         self.wrapped.train()
         batches = iter(self.loader)
         for step in range(self.state.step, phase.steps):
-            losses = self._step(step, next(batches)) or losses
+            losses = self._step(step, self._next(batches)) or losses
             if (step + 1) % phase.checkpoint_every == 0 and step + 1 < phase.steps:
                 save_checkpoint(self.job.folder, self.job.learner.module, self.optimiser, self.state, self.ranks)
         self.loader.close()
         return self._finish(losses)
+
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        began = time.perf_counter()
+        batch = next(batches)
+        waited = self.state.waited + time.perf_counter() - began
+        self.state = self.state.model_copy(update={"waited": waited})
+        return batch
 
     def _resume(self) -> None:
         found = checkpoints(self.job.folder)
@@ -188,7 +195,7 @@ class Trainer:
     def _backward(self, step: int, batch: Batch) -> tuple[torch.Tensor, int]:
         """Gradients of the whole batch; returns its mean loss over all ranks (without the penalty) and its tokens."""
         phase, device = self.job.phase, self.ranks.device
-        tokens = self.ranks.sum((batch["labels"] != IGNORE).sum().to(device))
+        tokens = self._count(batch)
         scale = self.ranks.world / tokens
         parts = range(0, len(batch["labels"]), phase.micro_batch)
         total = torch.zeros((), device=device)
@@ -203,7 +210,12 @@ class Trainer:
                     summed, penalty = self.wrapped(inputs, labels, documents, step)
                 (summed * scale + penalty / len(parts)).backward()
             total += summed.detach()
-        return self.ranks.sum(total) / tokens, int(tokens)
+        return self.ranks.sum(total) / tokens, tokens
+
+    def _count(self, batch: Batch) -> int:
+        """Labelled tokens of the global batch. Counted on the CPU: alone, no rank waits for its device."""
+        mine = (batch["labels"] != IGNORE).sum()
+        return int(mine) if self.ranks.world == 1 else int(self.ranks.sum(mine.to(self.ranks.device)))
 
     def _evaluate(self) -> dict[str, float]:
         losses = self.evaluation.losses(self.wrapped, precision=self.precision)
@@ -233,6 +245,7 @@ class Trainer:
             "tokens": state.tokens,
             "flops": state.flops,
             "seconds": round(state.seconds, 3),
+            "waited": round(state.waited, 3),
             "held_out": dict(losses),
             "weights": self.loader.weights,
             "journal": [change.model_dump(mode="json") for change in self.loader.journal],

@@ -1,0 +1,186 @@
+"""Sheared LLaMA on one GPU in some minutes: pruning against training from scratch, magnitude pruning, a static mixture.
+
+    python benchmarks/sheared_gpu.py TOKENS --output runs/sheared_gpu --seconds 480
+
+TOKENS is a token corpus with several domains and held-out rows (`pipeline run manifests/tokenize.yaml`). The speed of
+each kind of step is measured first, and the seconds are dealt out to the phases in steps. One table is printed last; all
+logs lie under --output. Needs torch only, no Ray. `--tiny` runs the same on a CPU in about a minute, to try the script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from training.config import Phase, Schedule
+from training.data.source import open_tokens
+from training.dynamic import DynamicLoading
+from training.learner import LanguageModel, Learner
+from training.llama import LlamaShape, new_model
+from training.pruning.learner import Gates, Pruning
+from training.pruning.target import Target, target_shape
+from training.ranks import Ranks
+from training.sheared import Data, ShearedRecipe, Source, TrainedSource, open_data, run_sheared
+from training.trainer import Job, Trainer
+
+SHARES = {"source": 0.34, "prune": 0.20, "continued": 0.115, "static": 0.115, "magnitude": 0.115}
+"""Of the seconds; what is left is for training from scratch, whose steps follow from the others."""
+WARM, TIMED = 4, 12
+
+
+def main() -> None:
+    arguments = _arguments()
+    began = time.perf_counter()
+    tokens = open_tokens(str(arguments.tokens))
+    tiny = arguments.tiny
+    shape = LlamaShape(
+        layers=4 if tiny else 14,
+        hidden=64 if tiny else 768,
+        intermediate=192 if tiny else 2304,
+        heads=4 if tiny else 12,
+        kv_heads=4 if tiny else 12,
+        head_dim=16 if tiny else 64,
+        vocab=tokens.vocab,
+    )
+    target = Target(layers=3, hidden=48, intermediate=128, heads=3)
+    if not tiny:
+        target = Target(layers=10, hidden=512, intermediate=1408, heads=8)
+    phase = Phase(
+        steps=WARM + TIMED,
+        global_batch=4 if tiny else 32,
+        micro_batch=4 if tiny else 32,
+        schedule=Schedule(peak=1e-3),
+        compile=not tiny,
+        evaluate_rows=2 if tiny else 64,
+        evaluate_every=10**6,
+        checkpoint_every=10**6,
+    )
+    base = ShearedRecipe(
+        train="sheared",
+        output=arguments.output,
+        data=str(arguments.tokens),
+        source=Source(train=TrainedSource(shape=shape, phase=phase)),
+        target=target,
+        prune=phase,
+        continued=phase,
+        executor="local",
+    )
+    data = open_data(base)
+    speeds = _speeds(shape, target, phase, data, arguments.output / "speed")
+    print({name: f"{1 / seconds:.2f} steps/s" for name, seconds in speeds.items()}, flush=True)
+    left = arguments.seconds - (time.perf_counter() - began)
+    recipe = _dealt(base, phase, speeds, left)
+    shown: dict[str, float] = {}
+
+    def observe(line: Any) -> None:
+        now = time.perf_counter()
+        if "held_out" in line or now - shown.get("at", 0) > 15:
+            shown["at"] = now
+            print(f"{now - began:6.1f}s", json.dumps(_rounded(line)), flush=True)
+
+    summaries = run_sheared(recipe, Ranks.current(), observe)
+    result = {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "torch": torch.__version__,
+        "source": shape.model_dump() | {"parameters": shape.parameters},
+        "target": target_shape(shape, target).model_dump() | {"parameters": target_shape(shape, target).parameters},
+        "step_seconds": speeds,
+        "source_losses": json.loads((arguments.output / "source_losses.json").read_text())["losses"],
+        "phases": summaries,
+        "seconds": time.perf_counter() - began,
+    }
+    (arguments.output / "result.json").write_text(json.dumps(result, indent=1))
+    _print_table(result)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tokens", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=480)
+    parser.add_argument("--tiny", action="store_true")
+    return parser.parse_args()
+
+
+def _speeds(shape: LlamaShape, target: Target, phase: Phase, data: Data, folder: Path) -> dict[str, float]:
+    """Seconds per step of the three kinds, compiled: the median of the timed ones."""
+    learners: dict[str, Learner] = {
+        "source": LanguageModel(new_model(shape, 0)),
+        "prune": Pruning(new_model(shape, 0), target, Gates(), steps=phase.steps, seed=0),
+        "target": LanguageModel(new_model(target_shape(shape, target), 0)),
+    }
+    found = {}
+    for name, learner in learners.items():
+        every = phase.model_copy(update={"log_every": 1})  # to log a loss is to wait for it
+        job = Job(name, folder / name, every, learner, "fresh", data.train, data.held_out)
+        lines: list[float] = []
+        trainer = Trainer(job, Ranks.current(), lambda line, seen=lines: seen.append(line["seconds"]))
+        trainer.run()
+        times = [after - before for before, after in pairwise(lines[: WARM + TIMED])]
+        found[name] = median(times[WARM:])
+    return found
+
+
+def _dealt(base: ShearedRecipe, phase: Phase, speeds: dict[str, float], seconds: float) -> ShearedRecipe:
+    def steps(share: str, kind: str, most: float = 1.0) -> int:
+        return max(20, int(SHARES[share] * seconds * most / speeds[kind]))
+
+    continued = steps("continued", "target")
+    prune = steps("prune", "prune")
+    # from scratch takes the steps of pruning and of continued training: see that they fit
+    scratch = (1 - sum(SHARES.values())) * seconds / speeds["target"]
+    continued = int(min(continued, max(20, scratch - prune))) if scratch > prune + 20 else continued
+    evaluate = {"evaluate_every": max(10, continued // 8)}
+
+    def made(count: int, peak: float, warmup: float, dynamic: DynamicLoading | None = None) -> Phase:
+        schedule = Schedule(peak=peak, warmup=warmup)
+        return phase.model_copy(update={"steps": count, "schedule": schedule, "dynamic": dynamic} | evaluate)
+
+    source = made(steps("source", "source"), 1e-3, 0.03)
+    shape = base.source.train.shape if base.source.train else None
+    assert shape is not None
+    dynamic = DynamicLoading(every=max(10, continued // 20), floor=0.01)
+    return base.model_copy(
+        update={
+            "source": Source(train=TrainedSource(shape=shape, phase=source)),
+            # the paper's rates for the weights (1e-4) suit models that saw thousands of times more tokens
+            "prune": made(prune, 3e-4, 0.1),
+            "continued": made(continued, 6e-4, 0.03, dynamic),
+        }
+    )
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(found) for name, found in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    source = result["source_losses"]
+    names = list(source)
+    print(f"\n{result['device']}, torch {result['torch']}, {result['seconds']:.0f} s")
+    print(f"step: {({name: round(value, 4) for name, value in result['step_seconds'].items()})}")
+    print("| phase | steps | Mtokens | PFLOPs | s | waited s | mean loss | spread over source | " + " | ".join(names) + " |")
+    print("|---" * (8 + len(names)) + "|")
+    for name, found in result["phases"].items():
+        held = found["held_out"]
+        excess = [held[domain] - source[domain] for domain in names]
+        row = [name, found["steps"], f"{found['tokens'] / 1e6:.1f}", f"{found['flops'] / 1e15:.1f}"]
+        row += [f"{found['seconds']:.0f}", f"{found['waited']:.1f}", f"{sum(held.values()) / len(held):.4f}"]
+        row += [f"{max(excess) - min(excess):.3f}", *(f"{held[domain]:.3f}" for domain in names)]
+        print("| " + " | ".join(map(str, row)) + " |")
+    for name in ("continued", "static"):
+        drawn = result["phases"][name]["drawn"]
+        print(name, "drawn:", {d: f"{count / sum(drawn.values()):.3f}" for d, count in drawn.items()})
+
+
+if __name__ == "__main__":
+    main()
