@@ -30,8 +30,8 @@ from training.ranks import Ranks
 from training.sheared import Data, ShearedRecipe, Source, TrainedSource, open_data, run_sheared
 from training.trainer import Job, Trainer
 
-SHARES = {"source": 0.34, "prune": 0.20, "continued": 0.115, "static": 0.115, "magnitude": 0.115}
-"""Of the seconds; what is left is for training from scratch, whose steps follow from the others."""
+SHARES = "source=.34,prune=.2,continued=.115,static=.115,magnitude=.115"
+"""Of the seconds, in steps; training from scratch comes on top: its steps follow from those of the others."""
 WARM, TIMED = 4, 12
 
 
@@ -58,6 +58,7 @@ def main() -> None:
         micro_batch=4 if tiny else 32,
         schedule=Schedule(peak=1e-3),
         compile=not tiny,
+        seed=arguments.seed,
         evaluate_rows=2 if tiny else 64,
         evaluate_every=10**6,
         checkpoint_every=10**6,
@@ -71,12 +72,14 @@ def main() -> None:
         prune=phase,
         continued=phase,
         executor="local",
+        scratch=arguments.scratch,
     )
     data = open_data(base)
     speeds = _speeds(shape, target, phase, data, arguments.output / "speed")
     print({name: f"{1 / seconds:.2f} steps/s" for name, seconds in speeds.items()}, flush=True)
     left = arguments.seconds - (time.perf_counter() - began)
-    recipe = _dealt(base, phase, speeds, left)
+    shares = {name: float(value) for name, value in (part.split("=") for part in arguments.shares.split(","))}
+    recipe = _dealt(base, phase, speeds, left, shares)
     shown: dict[str, float] = {}
 
     def observe(line: Any) -> None:
@@ -105,6 +108,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("tokens", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=480)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scratch", choices=["tokens", "compute"], default="tokens")
+    parser.add_argument("--shares", default=SHARES, help="of the seconds, by phase")
     parser.add_argument("--tiny", action="store_true")
     return parser.parse_args()
 
@@ -128,31 +134,26 @@ def _speeds(shape: LlamaShape, target: Target, phase: Phase, data: Data, folder:
     return found
 
 
-def _dealt(base: ShearedRecipe, phase: Phase, speeds: dict[str, float], seconds: float) -> ShearedRecipe:
-    def steps(share: str, kind: str, most: float = 1.0) -> int:
-        return max(20, int(SHARES[share] * seconds * most / speeds[kind]))
+def _dealt(
+    base: ShearedRecipe, phase: Phase, speeds: dict[str, float], seconds: float, shares: dict[str, float]
+) -> ShearedRecipe:
+    trained = base.source.train
+    assert trained is not None
 
-    continued = steps("continued", "target")
-    prune = steps("prune", "prune")
-    # from scratch takes the steps of pruning and of continued training: see that they fit
-    scratch = (1 - sum(SHARES.values())) * seconds / speeds["target"]
-    continued = int(min(continued, max(20, scratch - prune))) if scratch > prune + 20 else continued
-    evaluate = {"evaluate_every": max(10, continued // 8)}
-
-    def made(count: int, peak: float, warmup: float, dynamic: DynamicLoading | None = None) -> Phase:
+    def made(share: str, kind: str, peak: float, warmup: float) -> Phase:
+        steps = max(20, int(shares[share] * seconds / speeds[kind]))
         schedule = Schedule(peak=peak, warmup=warmup)
-        return phase.model_copy(update={"steps": count, "schedule": schedule, "dynamic": dynamic} | evaluate)
+        return phase.model_copy(update={"steps": steps, "schedule": schedule, "evaluate_every": max(10, steps // 16)})
 
-    source = made(steps("source", "source"), 1e-3, 0.03)
-    shape = base.source.train.shape if base.source.train else None
-    assert shape is not None
-    dynamic = DynamicLoading(every=max(10, continued // 20), floor=0.01)
+    continued = made("continued", "target", 6e-4, 0.03)
+    dynamic = DynamicLoading(every=max(10, continued.steps // 20), floor=0.01)
     return base.model_copy(
         update={
-            "source": Source(train=TrainedSource(shape=shape, phase=source)),
-            # the paper's rates for the weights (1e-4) suit models that saw thousands of times more tokens
-            "prune": made(prune, 3e-4, 0.1),
-            "continued": made(continued, 6e-4, 0.03, dynamic),
+            "source": Source(train=TrainedSource(shape=trained.shape, phase=made("source", "source", 1e-3, 0.03))),
+            # the paper's rate for the weights (1e-4) suits models that saw thousands of times more tokens
+            "prune": made("prune", "prune", 3e-4, 0.1),
+            "continued": continued.model_copy(update={"dynamic": dynamic}),
+            "baselines": tuple(name for name in base.baselines if shares.get(name, 1.0) > 0),
         }
     )
 
@@ -178,6 +179,8 @@ def _print_table(result: dict[str, Any]) -> None:
         row += [f"{max(excess) - min(excess):.3f}", *(f"{held[domain]:.3f}" for domain in names)]
         print("| " + " | ".join(map(str, row)) + " |")
     for name in ("continued", "static"):
+        if name not in result["phases"]:
+            continue
         drawn = result["phases"][name]["drawn"]
         print(name, "drawn:", {d: f"{count / sum(drawn.values()):.3f}" for d, count in drawn.items()})
 

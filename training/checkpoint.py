@@ -1,20 +1,22 @@
 """Models on disk: plain Hugging Face folders of a ``LlamaForCausalLM``, read and written without that library.
 
 Only ``config.json`` and safetensors are read: data, no code. What the decoder here would compute otherwise than the
-checkpoint means (biases, scaled rotary positions, another activation) is refused, never approximated.
+checkpoint means (biases, scaled rotary positions, another activation, quantised weights) is refused, never
+approximated. Reading takes twice the memory of the weights in float32 at worst.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,8 +27,13 @@ from training.data.tokenizer import read_tokenizer
 from training.llama import Llama, LlamaShape
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-HEAD = "lm_head.weight"
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 _PLAIN = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+_FREQUENCIES = ".rotary_emb.inv_freq"
+"""Older checkpoints store rotary frequencies in every layer; they follow from the configuration."""
+_PRECISIONS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_ANOTHER = "use a LLaMA without these, such as LLaMA 2, TinyLlama or SmolLM"
+_AGAIN = "download or convert the model again: save_pretrained(folder, safe_serialization=True) of transformers"
 
 
 def read_shape(folder: Path) -> LlamaShape:
@@ -38,50 +45,63 @@ def read_shape(folder: Path) -> LlamaShape:
             where=str(folder / CONFIG),
             fix="pruning and training here know model_type llama (LLaMA, SmolLM, TinyLlama and their like)",
         )
-    faults = [f"{key} is {config[key]!r}" for key, plain in _PLAIN.items() if config.get(key, plain) != plain]
-    rope = config.get("rope_parameters") or {}
-    scaling = config.get("rope_scaling") or {}
-    kinds = {str(found.get("rope_type", found.get("type", "default"))) for found in (rope, scaling)}
-    faults += [f"rotary positions are scaled ({kind})" for kind in sorted(kinds - {"default"})]
-    if faults:
-        raise ModelError(f"a model that is not computed here: {'; '.join(faults)}", where=str(folder / CONFIG))
     try:
-        heads = config["num_attention_heads"]
-        return LlamaShape(
-            layers=config["num_hidden_layers"],
-            hidden=config["hidden_size"],
-            intermediate=config["intermediate_size"],
-            heads=heads,
-            kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            vocab=config["vocab_size"],
-            max_positions=config.get("max_position_embeddings", 2048),
-            rope_theta=rope.get("rope_theta", config.get("rope_theta", 10000.0)),
-            norm_eps=config.get("rms_norm_eps", 1e-6),
-            tied=config.get("tie_word_embeddings", False),
-        )
-    except (KeyError, TypeError, ValidationError) as error:
-        raise ModelError(f"the configuration cannot be used: {error}", where=str(folder / CONFIG)) from None
+        faults, shape = _foreign(config), _shape(config)
+    except KeyError as error:
+        raise ModelError(f"the configuration lacks {error}", where=str(folder / CONFIG), fix=_AGAIN) from None
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        what = f"the configuration cannot be used: {error}"
+        raise ModelError(what, where=str(folder / CONFIG), fix=_AGAIN) from None
+    if faults:
+        what = f"a model that is not computed here: {'; '.join(faults)}"
+        raise ModelError(what, where=str(folder / CONFIG), fix=_ANOTHER)
+    return shape
+
+
+def _foreign(config: Mapping[str, Any]) -> list[str]:
+    """What the model computes otherwise than ``training.llama``."""
+    faults = [f"{key} is {config[key]!r}" for key, plain in _PLAIN.items() if config.get(key, plain) != plain]
+    ropes = [config.get(key) or {} for key in ("rope_parameters", "rope_scaling")]
+    kinds = {str(found.get("rope_type", found.get("type", "default"))) for found in ropes}
+    return faults + [f"rotary positions are scaled ({kind})" for kind in sorted(kinds - {"default"})]
+
+
+def _shape(config: Mapping[str, Any]) -> LlamaShape:
+    heads, rope = config["num_attention_heads"], config.get("rope_parameters") or {}
+    return LlamaShape(
+        layers=config["num_hidden_layers"],
+        hidden=config["hidden_size"],
+        intermediate=config["intermediate_size"],
+        heads=heads,
+        kv_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+        vocab=config["vocab_size"],
+        max_positions=config.get("max_position_embeddings", 2048),
+        rope_theta=rope.get("rope_theta", config.get("rope_theta", 10000.0)),
+        norm_eps=config.get("rms_norm_eps", 1e-6),
+        tied=config.get("tie_word_embeddings", False),
+    )
 
 
 def open_model(folder: Path) -> Llama:
     """The model in ``folder``, in float32. Raises ``ModelError`` where a tensor is missing, extra, or not sound."""
     shape = read_shape(folder)
-    tensors: dict[str, Tensor] = {}
-    for name in _weight_files(folder):
-        try:
-            tensors |= load_file(folder / name)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{name} cannot be read: {error}", where=str(folder)) from None
+    tensors = _read_tensors(folder)
     with torch.device("meta"):
         model = Llama(shape)
     wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
-    if shape.tied:
-        tensors.pop(HEAD, None)
-    _check(tensors, wanted, folder)
+    # a tied output layer may be stored as well, as long as it is the embedding
+    head = tensors.pop(HEAD, None) if shape.tied else None
+    faults = _faults(tensors, wanted)
+    if not faults and head is not None and not torch.equal(head, tensors[EMBEDDING]):
+        faults = [f"{HEAD} differs from {EMBEDDING}, to which the configuration ties it"]
+    if faults:
+        shown = "\n  ".join(faults[:10]) + (f"\n  and {len(faults) - 10} more" if len(faults) > 10 else "")
+        what = f"the weights are not those of the configuration\n  {shown}"
+        raise ModelError(what, where=str(folder), fix=_AGAIN)
     state = {name: value.float() for name, value in tensors.items()}
     if shape.tied:
-        state[HEAD] = state["model.embed_tokens.weight"]
+        state[HEAD] = state[EMBEDDING]
     model.load_state_dict(state, assign=True)
     if shape.tied:
         model.lm_head.weight = model.model.embed_tokens.weight
@@ -103,7 +123,7 @@ def save_model(
 ) -> None:
     """Write ``model`` so that it loads anywhere; equal weights give equal bytes. A kill leaves old or new, never half.
 
-    ``tokenizer``: the bytes of ``tokenizer.json`` to put beside it.
+    ``tokenizer``: the bytes of ``tokenizer.json`` to put beside it. Raises ``TrainingError`` where it is none.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -117,12 +137,39 @@ def save_model(
     named = sorted(model.named_parameters())
     tensors = {name: value.detach().to("cpu", dtype).clone().contiguous() for name, value in named}
     save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    for path in (*partial.iterdir(), partial):
+        _to_disk(path)
+    _put_in_place(partial, folder)
+    _to_disk(folder.parent)
+
+
+def _put_in_place(new: Path, folder: Path) -> None:
+    """Make ``new`` the folder at ``folder`` in one step, whatever is there."""
+    if not folder.exists():
+        new.rename(folder)
+    elif _exchange(new, folder):
+        shutil.rmtree(new)
+    else:  # for the moment between two renames there is neither; the old one is whole beside it
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+        new.rename(folder)
+        shutil.rmtree(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names at once: ``renameat2`` of Linux. False where kernel, C library or file system cannot."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return call is not None and call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _config(shape: LlamaShape, dtype: torch.dtype, end: int | None) -> dict[str, Any]:
@@ -157,12 +204,14 @@ def _weight_files(folder: Path) -> list[str]:
     if (folder / WEIGHTS).is_file():
         return [WEIGHTS]
     if (folder / INDEX).is_file():
-        names = sorted(set(_read_json(folder, INDEX).get("weight_map", {}).values()))
+        places = _read_json(folder, INDEX).get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise ModelError(f"{INDEX} has no weight_map", where=str(folder / INDEX), fix=_AGAIN)
+        names = sorted({str(name) for name in places.values()})
         outside = [name for name in names if PurePosixPath(name).name != name or not name.endswith(".safetensors")]
-        if outside or not names:
-            raise ModelError(
-                f"the index names files that are not shards beside it: {outside}", where=str(folder / INDEX)
-            )
+        if outside:
+            what = f"the index names files that are not shards beside it: {outside}"
+            raise ModelError(what, where=str(folder / INDEX), fix=_AGAIN)
         return names
     pickled = sorted(path.name for path in folder.glob("*.bin"))
     raise ModelError(
@@ -172,17 +221,33 @@ def _weight_files(folder: Path) -> list[str]:
     )
 
 
-def _check(tensors: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], folder: Path) -> None:
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for file in _weight_files(folder):
+        try:
+            tensors = load_file(folder / file)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{file} cannot be read: {error}", where=str(folder), fix=_AGAIN) from None
+        twice = sorted(found.keys() & tensors.keys())
+        if twice:
+            raise ModelError(f"{twice[0]} is in {file} and in another shard", where=str(folder), fix=_AGAIN)
+        found |= tensors
+    return {name: value for name, value in found.items() if not name.endswith(_FREQUENCIES)}
+
+
+def _faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, torch.Size]) -> list[str]:
+    """All that is wrong with weights: names, shapes, number formats, values."""
     faults = [f"{name} is missing" for name in wanted if name not in tensors]
     faults += [f"{name} is not part of a LLaMA" for name in tensors if name not in wanted]
-    for name, size in wanted.items():
-        if name in tensors and tensors[name].shape != size:
-            faults.append(f"{name} has the shape {list(tensors[name].shape)} instead of {list(size)}")
-        elif name in tensors and not torch.isfinite(tensors[name]).all():
+    for name in wanted.keys() & tensors.keys():
+        value = tensors[name]
+        if value.shape != wanted[name]:
+            faults.append(f"{name} has the shape {list(value.shape)} instead of {list(wanted[name])}")
+        elif value.dtype not in _PRECISIONS:
+            faults.append(f"{name} holds {str(value.dtype).removeprefix('torch.')}: quantised weights are not read")
+        elif not torch.isfinite(value).all():
             faults.append(f"{name} holds values that are not finite")
-    if faults:
-        shown = "\n  ".join(faults[:10]) + (f"\n  and {len(faults) - 10} more" if len(faults) > 10 else "")
-        raise ModelError(f"the weights are not those of the configuration\n  {shown}", where=str(folder))
+    return sorted(faults)
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -192,9 +257,9 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
         fix = "name a local folder with config.json and safetensors"
         raise ModelError(f"no {name} here", where=str(folder), fix=fix) from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"{name} cannot be read: {error}", where=str(folder)) from None
+        raise ModelError(f"{name} cannot be read: {error}", where=str(folder), fix=_AGAIN) from None
     if not isinstance(found, dict):
-        raise ModelError(f"{name} holds no object", where=str(folder))
+        raise ModelError(f"{name} holds no object", where=str(folder), fix=_AGAIN)
     return found
 
 

@@ -246,9 +246,11 @@ class Llama(nn.Module):
         if document_ids is not None:
             same = document_ids[:, :, None] == document_ids[:, None, :]
             allowed = (same & (places[:, None] >= places[None, :]))[:, None]
-            positions = places[None] - same.float().argmax(dim=-1)
+            # the place where the running document began: the last one at which the id changed
+            changed = F.pad(document_ids[:, 1:] != document_ids[:, :-1], (1, 0), value=True)
+            positions = places[None] - torch.where(changed, places[None], 0).cummax(dim=-1).values
         half = torch.arange(0, self.shape.head_dim, 2, device=device, dtype=torch.float32) / self.shape.head_dim
-        angles = positions[..., None].float() * self.shape.rope_theta**-half
+        angles = positions[..., None].float() * (1.0 / self.shape.rope_theta**half)
         angles = torch.cat([angles, angles], dim=-1)[:, None]
         dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
         return Rotary(angles.cos().to(dtype), angles.sin().to(dtype), allowed)

@@ -5,7 +5,7 @@ compared with. Each part is a phase with a folder of its own; a phase that is fi
     prune/       weights, gates and multipliers; model/ is the cut model
     continued/   continued pre-training with dynamic batch loading
     static/      the same without it: the mixture stays as it is
-    scratch/     the target shape from fresh weights, as many tokens as pruning and continued pre-training together
+    scratch/     the target shape from fresh weights, with the tokens (or the FLOPs) of pruning and continued together
     magnitude/   the target shape by the size of weights, then continued as ``continued`` is
 """
 
@@ -88,6 +88,8 @@ class ShearedRecipe(Settings):
     """Continued pre-training of the pruned model; with ``dynamic`` the mixture follows the losses."""
     baselines: tuple[Baseline, ...] = ("scratch", "magnitude", "static")
     """What is trained beside it, on the same data."""
+    scratch: Literal["tokens", "compute"] = "tokens"
+    """Training from scratch gets as many tokens as pruning and continued training together, or as many FLOPs."""
     workers: int = Field(default=1, ge=1)
     """Processes (GPUs, where there are some) that train together."""
     executor: Literal["ray", "local"] = "ray"
@@ -238,8 +240,9 @@ class _Run:
             small = cut(model, magnitude_masks(model, recipe.target))
             self._phase("magnitude", recipe.continued, LanguageModel(small), f"{origin} {aim[0]}", losses)
         if "scratch" in recipe.baselines:
-            tokens = recipe.prune.steps * recipe.prune.global_batch / recipe.continued.global_batch
-            steps = recipe.continued.steps + round(tokens)
+            rows = recipe.prune.steps * recipe.prune.global_batch / recipe.continued.global_batch
+            dearer = self.shape.flops_per_token / self.smaller.flops_per_token if recipe.scratch == "compute" else 1.0
+            steps = recipe.continued.steps + round(rows * dearer)
             phase = static.model_copy(update={"steps": steps})
             self._phase("scratch", phase, LanguageModel(new_model(self.smaller, phase.seed)), "fresh", {})
         return self.summaries

@@ -27,7 +27,8 @@ def to_huggingface(corpus: Corpus, folder: Path) -> Exported:
 
     Raises ``TrainingError`` for a corpus that is tokenised on the fly: it has no shards of tokens.
     """
-    shards = {name: _shards(name, domain) for name, domain in corpus.domains.items()}
+    # a config without files, or with empty ones only, cannot be loaded
+    shards = {name: _shards(name, domain) for name, domain in corpus.domains.items() if domain.rows}
     fresh_folder(folder, corpus)
     configs = []
     for name, paths in shards.items():

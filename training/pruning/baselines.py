@@ -1,4 +1,4 @@
-"""What pruning is compared with: the same shape by the size of weights, or at random."""
+"""What pruning is compared with: the same shape by the size of weights or at random; as many units without a shape."""
 
 from __future__ import annotations
 
@@ -11,13 +11,45 @@ from training.pruning.target import Target, kept_units, units
 _WRITES = ("o_proj.weight", "down_proj.weight")
 
 
-@torch.no_grad()
 def magnitude_masks(model: Llama, target: Target) -> Masks:
     """Keep the units whose weights have the largest norm: all weights of a layer, all that read or write a hidden
     dimension, all of a key and value head with its query heads, all three rows of an intermediate unit."""
+    return _top(_sizes(model), model, target)
+
+
+def nonuniform_masks(model: Llama, target: Target) -> Masks:
+    """As ``magnitude_masks``, but heads and intermediate units compete across the layers that remain, as in CoFi (Xia
+    et al. 2022, arXiv 2204.00408). Layers differ in width then: ``cut`` refuses such masks, the masked model runs."""
+    sizes, kept = _sizes(model), kept_units(model.shape, target)
+    equal = _top(sizes, model, target)
+
+    def chosen(name: str, score: Tensor) -> Tensor:
+        flat = score.where(equal.layer[:, None] > 0, -torch.inf).flatten()
+        first = flat.argsort(descending=True, stable=True)[: kept["layer"] * kept[name]]
+        return torch.zeros_like(flat).index_fill(0, first, 1.0).view_as(score)
+
+    head, inner = chosen("head", sizes.head), chosen("intermediate", sizes.intermediate)
+    return equal._replace(head=head, intermediate=inner)
+
+
+def random_masks(model: Llama, target: Target, seed: int) -> Masks:
+    """Keep units drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    full, layers = units(model.shape), model.shape.layers
+    sizes: dict[str, tuple[int, ...]] = {"layer": (layers,), "hidden": (full["hidden"],)}
+    sizes |= {name: (layers, full[name]) for name in ("head", "intermediate")}
+    return _top(Masks(**{name: torch.rand(size, generator=generator) for name, size in sizes.items()}), model, target)
+
+
+@torch.no_grad()
+def _sizes(model: Llama) -> Masks:
+    """Sum of squared weights of every unit, in the place of its mask."""
     shape = model.shape
     heads, inner, whole = [], [], []
-    hidden = model.model.embed_tokens.weight.float().cpu().square().sum(dim=0)
+    outer = (
+        value for name, value in model.named_parameters() if name.endswith(("embed_tokens.weight", "lm_head.weight"))
+    )
+    hidden = torch.stack([value.float().cpu().square().sum(dim=0) for value in outer]).sum(dim=0)
     for block in model.model.layers:
         squares = {name: value.float().cpu().square() for name, value in block.named_parameters() if value.ndim == 2}
         # matrices that read the stream have its dimensions as columns, those that write to it as rows
@@ -31,16 +63,7 @@ def magnitude_masks(model: Llama, target: Target) -> Masks:
         heads.append(torch.stack([value.view(shape.kv_heads, -1).sum(dim=1) for value in attention]).sum(dim=0))
         inner.append(torch.stack([value for name, value in by_unit.items() if name.startswith("mlp")]).sum(dim=0))
         whole.append(torch.stack([value.sum() for value in squares.values()]).sum())
-    return _top(Masks(torch.stack(whole), hidden, torch.stack(heads), torch.stack(inner)), model, target)
-
-
-def random_masks(model: Llama, target: Target, seed: int) -> Masks:
-    """Keep units drawn at random."""
-    generator = torch.Generator().manual_seed(seed)
-    full, layers = units(model.shape), model.shape.layers
-    sizes: dict[str, tuple[int, ...]] = {"layer": (layers,), "hidden": (full["hidden"],)}
-    sizes |= {name: (layers, full[name]) for name in ("head", "intermediate")}
-    return _top(Masks(**{name: torch.rand(size, generator=generator) for name, size in sizes.items()}), model, target)
+    return Masks(torch.stack(whole), hidden, torch.stack(heads), torch.stack(inner))
 
 
 def _top(scores: Masks, model: Llama, target: Target) -> Masks:

@@ -21,11 +21,14 @@ _NORMS = ("input_layernorm.weight", "post_attention_layernorm.weight")
 def cut(model: Llama, masks: Masks) -> Llama:
     """The model without what ``masks`` removes; a new one, on the CPU, in float32.
 
-    Raises ``TrainingError`` where layers differ in heads or intermediate units: they must be equal to be stacked.
+    Raises ``TrainingError`` where layers differ in heads or intermediate units (they must be equal to be stacked), and
+    where nothing would remain.
     """
     masks = Masks(*(mask.detach().float().cpu() for mask in masks))
     layers = torch.nonzero(masks.layer > 0).flatten().tolist()
     hidden = torch.nonzero(masks.hidden > 0).flatten()
+    if not layers or not len(hidden):
+        raise TrainingError("the masks keep no layer or no hidden dimension", fix="aim at a larger target")
     heads = _equal(masks.head, layers, "heads")
     inner = _equal(masks.intermediate, layers, "intermediate units")
     source = model.shape
@@ -52,8 +55,11 @@ def cut(model: Llama, masks: Masks) -> Llama:
     if source.tied:
         # input and output carry different factors now, so they cannot stay one matrix unless all factors are one
         shape = shape.model_copy(update={"tied": bool((factor == 1).all())})
-    small = Llama(shape)
-    small.load_state_dict(new)
+    with torch.device("meta"):  # no time and no random numbers for weights that are replaced at once
+        small = Llama(shape)
+    small.load_state_dict({name: value.contiguous() for name, value in new.items()}, assign=True)
+    if shape.tied:
+        small.lm_head.weight = small.model.embed_tokens.weight
     return small
 
 
@@ -93,5 +99,7 @@ def _equal(mask: Tensor, layers: list[int], what: str) -> Tensor:
     chosen = [torch.nonzero(mask[layer] > 0).flatten() for layer in layers]
     counts = sorted({len(found) for found in chosen})
     if len(counts) != 1 or counts[0] == 0:
-        raise TrainingError(f"layers keep different numbers of {what}: {counts}", fix="give every layer equally many")
+        raise TrainingError(
+            f"layers keep different numbers of {what}, or none: {counts}", fix="give every layer equally many"
+        )
     return torch.stack(chosen)

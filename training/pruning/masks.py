@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,11 +62,13 @@ class PruningMasks(nn.Module):
 
     def sample(self, step: int) -> Masks:
         """Masks of one step. The noise follows from seed and step alone, so that a resumed run and all ranks agree."""
-        generator = torch.Generator().manual_seed((self.seed << 32) + step)
+        # from numpy: a generator of torch takes in no more than 32 bits of a seed, too few for two numbers
+        random = np.random.default_rng([self.seed, step])
         drawn = {}
         for group in GROUPS:
             alpha = self.parameter(group)
-            noise = torch.empty(alpha.shape).uniform_(TINY, 1 - TINY, generator=generator).to(alpha.device)
+            noise = torch.from_numpy(random.random(tuple(alpha.shape), np.float32)).clamp(TINY, 1 - TINY)
+            noise = noise.to(alpha.device)
             gate = torch.sigmoid((noise.log() - (-noise).log1p() + alpha) / self.beta)
             drawn[group] = (gate * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
         return Masks(**drawn)
