@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 from corpus.errors import ManifestError
 from pipeline.faults import validated
@@ -16,13 +17,29 @@ from pipeline.yaml_source import read_yaml
 from quality_models.extractor.recipe import ExtractorRecipe
 from quality_models.recipe import CascadeRecipe, ClassifierRecipe
 
-Recipe = ExtractorRecipe | ClassifierRecipe | CascadeRecipe
-RECIPES: dict[str, type[ExtractorRecipe] | type[ClassifierRecipe] | type[CascadeRecipe]] = {
-    "extractor": ExtractorRecipe,
-    "classifier": ClassifierRecipe,
-    "cascade": CascadeRecipe,
-}
+if TYPE_CHECKING:
+    from training.sheared import ShearedRecipe
+
+Recipe = Union[ExtractorRecipe, ClassifierRecipe, CascadeRecipe, "ShearedRecipe"]
+KINDS = ("extractor", "classifier", "cascade", "sheared")
 """What ``train:`` may say."""
+
+
+def recipe_type(kind: str) -> type[Recipe]:
+    """The settings behind ``train: kind``. Those of trainers need torch, so they are imported when asked for."""
+    if kind == "sheared":
+        try:
+            from training.sheared import ShearedRecipe
+        except ModuleNotFoundError as error:
+            fix = "pip install 'corpus-pipeline[train]'"
+            raise ManifestError(f"training needs {error.name}, which is not installed", fix=fix) from None
+        return ShearedRecipe
+    known: dict[str, type[Recipe]] = {
+        "extractor": ExtractorRecipe,
+        "classifier": ClassifierRecipe,
+        "cascade": CascadeRecipe,
+    }
+    return known[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +63,12 @@ def load_recipe(path: Path, overrides: Sequence[str]) -> Recipe | None:
     for override in overrides:
         apply_override(document.data, override)
     kind = document.data["train"]
-    if kind not in RECIPES:
-        close = difflib.get_close_matches(str(kind), RECIPES, n=1, cutoff=0)
+    if kind not in KINDS:
+        close = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0)
         raise ManifestError(
             f"{document.where(('train',))}: nothing named {kind!r} can be trained", fix=f"use {close[0]}"
         )
-    return validated(RECIPES[kind], document)
+    return validated(recipe_type(kind), document)
 
 
 def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
@@ -67,6 +84,20 @@ def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
         path, card = train_cascade(recipe, tell)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return TrainingResult(path, digest, {m.name: m.value for m in card.metrics})
+    if isinstance(recipe, ExtractorRecipe):
+        return _train_extractor(recipe, tell)
+    from pipeline.ray_train import train_sheared
+    from pipeline.training_report import mean_loss, write_training_report
+
+    summaries = train_sheared(recipe, tell)
+    report = write_training_report(recipe.output)
+    tell(f"report: {report}")
+    model = recipe.output / "continued" / "model" / "model.safetensors"
+    losses = {f"held-out loss, {name}": mean_loss(found["held_out"]) for name, found in summaries.items()}
+    return TrainingResult(model, hashlib.sha256(model.read_bytes()).hexdigest(), losses)
+
+
+def _train_extractor(recipe: ExtractorRecipe, tell: Callable[[str], None]) -> TrainingResult:
     from quality_models.extractor.train import train_extractor
 
     extractor = train_extractor(recipe, tell)

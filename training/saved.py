@@ -66,7 +66,7 @@ def whole_weights(module: nn.Module) -> dict[str, Any]:
 def save_checkpoint(folder: Path, module: nn.Module, optimiser: Optimizer, state: TrainerState, ranks: Ranks) -> None:
     """Write a checkpoint after ``state.step`` updates. Every rank calls this; rank 0 writes."""
     weights = whole_weights(module)
-    moments: Any = get_optimizer_state_dict(module, optimiser, options=WHOLE)["state"]
+    moments: Any = get_optimizer_state_dict(module, optimiser, options=WHOLE).get("state", {})
     if ranks.leads:
         final = folder / "checkpoints" / f"step-{state.step:08d}"
         partial = final.with_suffix(".partial")

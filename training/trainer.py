@@ -155,6 +155,7 @@ class Trainer:
         self.state = state
         if self.ranks.leads:
             _cut_log(self.job.folder / LOG, state.step)
+        self._log({"resumed": found[-1].name})
 
     def _step(self, step: int, batch: Batch) -> dict[str, float] | None:
         """One update; returns the held-out losses where they were measured after it."""

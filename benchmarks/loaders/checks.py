@@ -19,6 +19,8 @@ BATCH = 8
 WORLDS = (1, 2, 4)
 KILL_AFTER = 11
 MORE = 6
+SHARED_MEMORY = Path("/dev/shm")
+"""Where a killed process can leave what the next one stumbles over."""
 Rows = list[list[str]]
 
 
@@ -26,18 +28,21 @@ def survives_kill(bench: Bench, candidate: str) -> str:
     """SIGKILL while training; a new process goes on from the last saved state and gives what would have come."""
     with tempfile.TemporaryDirectory() as place:
         log, saved = Path(place) / "log", Path(place) / "last.state"
+        before = set(SHARED_MEMORY.iterdir())
         whole: Rows = bench.ask(candidate, "run", batch=BATCH, steps=KILL_AFTER + MORE + 20)
         order = bench.order(candidate, "train", batch=BATCH, log=str(log), save=str(saved))
         with bench.started(order) as child:
             while child.poll() is None and (not log.exists() or log.read_text().count("\n") < KILL_AFTER):
                 time.sleep(0.01)
             kill(child)
+        left = len(set(SHARED_MEMORY.iterdir()) - before)
         seen: Rows = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("]")]
         step = int(saved.with_suffix(".step").read_text())
         went_on: Rows = bench.ask(candidate, "run", batch=BATCH, steps=MORE, state=str(saved))
     if seen != whole[: len(seen)]:
         return "no: two runs with one seed differ"
-    return compare(went_on, whole[step + 1 : step + 1 + MORE])
+    verdict = compare(went_on, whole[step + 1 : step + 1 + MORE])
+    return f"{verdict}{'; ' if ':' in verdict else ': '}{left} names left in {SHARED_MEMORY}" if left else verdict
 
 
 def same_in_other_worlds(bench: Bench, candidate: str) -> str:

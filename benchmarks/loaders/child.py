@@ -44,18 +44,18 @@ def digests(batch: Any) -> list[str]:
 
 
 def speed(order: Order) -> Any:
-    """Tokens/s and CPU seconds over ``seconds``, epoch after epoch, and the time to the first batch."""
-    began = time.perf_counter()
+    """Tokens/s and CPU seconds from opening on, over an epoch and at least ``seconds``; the time to the first batch."""
+    busy, began = cpu_seconds(), time.perf_counter()
     stream, batches = opened(order)
-    next(batches)
-    first = time.perf_counter() - began
-    tokens, busy, began = 0, cpu_seconds(), time.perf_counter()
-    while (took := time.perf_counter() - began) < order["seconds"]:
+    tokens, count, first, took = 0, 0, 0.0, 0.0
+    while took < order["seconds"] or count < order["epoch"]:
         batch = next(batches, None)
         if batch is None:
             batches = stream.batches()
             continue
-        tokens += batch.inputs.numel()
+        tokens, count = tokens + batch.inputs.numel(), count + 1
+        took = time.perf_counter() - began
+        first = first or took
     return {"first_s": first, "tokens_per_s": tokens / took, "cpu_s_per_m": (cpu_seconds() - busy) / tokens * 1e6}
 
 

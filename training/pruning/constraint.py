@@ -2,8 +2,9 @@
 
 Two forms. ``fractions`` is that of the released code: expected shares of zeros, one pair of multipliers per group, the
 mean over layers. ``counts`` is that of the paper: expected numbers of survivors, a pair per group and layer, their sum;
-with its much larger terms it wants a smaller learning rate. The target grows from no pruning to the full one over the
-first steps.
+with its much larger terms it wants a smaller learning rate. On a small model it holds the number of survivors as well,
+but drowns the loss: gates stay half open, and which survive is decided by little. The target grows from no pruning to
+the full one over the first steps.
 """
 
 from __future__ import annotations
