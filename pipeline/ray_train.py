@@ -9,6 +9,7 @@ Ray's metrics port (and in its dashboard), in ``log.jsonl`` of each phase, and a
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ def train_sheared(recipe: ShearedRecipe, tell: Tell) -> dict[str, dict[str, Any]
     check(recipe)
     if recipe.executor == "local":
         return run_sheared(recipe, Ranks.current(), lambda line: _tell(line, tell))
+    recipe = _absolute(recipe)
     recipe.output.mkdir(parents=True, exist_ok=True)
     with RayExecutor(workers=_processors(recipe)) as executor, _followed(recipe.output, tell):
         tell(executor.describe())
@@ -39,9 +41,17 @@ def train_sheared(recipe: ShearedRecipe, tell: Tell) -> dict[str, dict[str, Any]
     return {path.parent.name: json.loads(path.read_text("utf-8")) for path in folders}
 
 
-def _processors(recipe: ShearedRecipe) -> int:
-    import os
+def _absolute(recipe: ShearedRecipe) -> ShearedRecipe:
+    """The recipe with paths that mean the same in workers, which start in folders of their own."""
+    changed: dict[str, Any] = {"output": recipe.output.absolute()}
+    if "://" not in recipe.data:
+        changed["data"] = str(Path(recipe.data).absolute())
+    if recipe.source.path is not None:
+        changed["source"] = recipe.source.model_copy(update={"path": recipe.source.path.absolute()})
+    return recipe.model_copy(update=changed)
 
+
+def _processors(recipe: ShearedRecipe) -> int:
     return max(recipe.workers, len(os.sched_getaffinity(0)))
 
 

@@ -155,6 +155,16 @@ def test_a_packed_row_is_its_documents_run_alone(rows: list[list[int]], first: i
         torch.testing.assert_close(packed[row], torch.cat(parts), atol=1e-4, rtol=1e-4)
 
 
+def test_positions_start_anew_at_every_document() -> None:
+    # rotary positions are relative, so logits alone would not tell; far from zero they lose precision
+    model = new_model(SHAPE, 0)
+    ids = tokens(SHAPE, 2, 6)
+    packed = model._rotary(ids, torch.tensor([[0, 0, 0, 0, 1, 2], [7, 7, 9, 9, 9, 9]])).cosine[:, 0]
+    alone = model._rotary(ids, None).cosine[0, 0]
+    assert torch.equal(packed[0], alone[[0, 1, 2, 3, 0, 0]])
+    assert torch.equal(packed[1], alone[[0, 1, 0, 1, 2, 3]])
+
+
 @torch.no_grad()
 def test_one_document_per_row_is_plain_causal_attention() -> None:
     model = loud(KINDS["tied"])

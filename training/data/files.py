@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+
 from corpus.errors import StorageError
 from corpus.shards import ShardReader
 from corpus.storage import FileEntry, LocalStore, Store, cache_folder, local_copy, sha256_of
@@ -143,7 +145,8 @@ class OpenFiles:
             mine.update(process=os.getpid(), readers=OrderedDict())
         readers: OrderedDict[int, ShardReader] = mine["readers"]
         if number not in readers:
-            readers[number] = ShardReader(self._path(number).open("rb"), check_pages=True)
+            # a file of Arrow's own: reading it leaves Python's lock alone, and it closes with its reader
+            readers[number] = ShardReader(pa.OSFile(str(self._path(number))), check_pages=True)
             if len(readers) > OPEN_FILES:
                 readers.popitem(last=False)
         readers.move_to_end(number)

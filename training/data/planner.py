@@ -67,10 +67,7 @@ class Planner:
     ) -> Planner:
         """A plan from step 0. Raises ``TrainingError`` for weights that are not valid or domains without rows."""
         names = tuple(rows)
-        checked = checked_weights(weights, names)
-        empty = [name for name in names if checked[name] > 0 and rows[name] == 0]
-        if empty:
-            raise TrainingError(f"no rows in: {', '.join(empty)}", fix="give these domains weight 0, or more text")
+        checked = _checked(weights, rows)
         zeros = (0,) * len(names)
         first = Change(step=0, weights=checked, reason="start")
         return cls(
@@ -101,7 +98,8 @@ class Planner:
                 f"weights for step {step} come too late: steps up to {self.step - 1} are planned",
                 fix=f"name step {self.step} or a later one, or lower the loader's prefetch",
             )
-        change = Change(step=step, weights=checked_weights(weights, self.domains), reason=reason, facts=dict(facts))
+        checked = _checked(weights, dict(zip(self.domains, self.rows, strict=True)))
+        change = Change(step=step, weights=checked, reason=reason, facts=dict(facts))
         kept = [other for other in self._pending if other.step != step]
         self._pending = sorted([*kept, change], key=lambda other: other.step)
         return change
@@ -165,6 +163,14 @@ class Planner:
         spread = {other: weight / rest for other, weight in weights.items()}
         change = Change(step=self.step, weights=spread, reason=RAN_OUT, facts={"domain": name})
         self.state = self.state.model_copy(update={"journal": (*self.state.journal, change)})
+
+
+def _checked(weights: Mapping[str, float], rows: Mapping[str, int]) -> dict[str, float]:
+    checked = checked_weights(weights, tuple(rows))
+    empty = [name for name, weight in checked.items() if weight > 0 and rows[name] == 0]
+    if empty:
+        raise TrainingError(f"no rows in: {', '.join(empty)}", fix="give these domains weight 0, or more text")
+    return checked
 
 
 def _positions(domains: NDArray[np.int32], taken: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from tests.training.data.made import run_pipeline, texts, write_manifest, write_
 LENGTH = 16
 # files of each domain: (documents, words of the one in the middle). The first is two blocks long
 FILES = {
-    "long": ((2600, 70), (30, 20)),
+    "long": ((4200, 70), (30, 20)),
     "many": ((60, 30), (25, 30), (90, 10), (10, 60), (5, 5)),
     "few": ((12, 10), (20, 8)),
 }
