@@ -14,7 +14,7 @@ gives document ids as well. Columns:
     peak MB       largest proportional set size of all processes, libraries included; mapped files count as far as read
     first, s      from opening to the first batch, libraries imported
     resume, s     the same with a state loaded that was saved at 1, 50 and 99 % of an epoch; ``!`` marks a state after
-                  which other rows came than in the run that saved it
+                  which other rows came (or none) than in the run that saved it; ``ended``: the stream did before
     state, B      of the state at 50 %, as JSON
 
 and three checks (``loaders/checks.py``), each decided by doing it. Nothing runs beside a measurement but what watches

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ByteSize, Field, model_validator
@@ -20,7 +20,7 @@ from pydantic import ByteSize, Field, model_validator
 from corpus.commit import CorpusManifest, TaskRecord, canonical_json, publish_corpus
 from corpus.errors import ManifestError
 from corpus.settings import Settings
-from corpus.storage import FileEntry, Store, publish_bytes
+from corpus.storage import FileEntry, Store, fetch, publish_bytes
 from pipeline.code import code_identity
 from pipeline.executors import make_executor
 from pipeline.faults import validated
@@ -30,12 +30,12 @@ from pipeline.scheduler import Scheduler, Watcher, total_ledger
 from pipeline.task import Place, Task, task_key
 from pipeline.tokenize_tasks import RowsPayload, SampledDomain, TokenizerPayload, train_tokenizer, write_rows
 from pipeline.yaml_source import read_yaml
-from training.data.files import Verify
+from training.data.files import OpenFiles, Verify
 from training.data.packing import PACKING_VERSION, Packing
 from training.data.source import DomainIndex, TokenIndex
-from training.data.text import TextFiles, TextSource, Value, find_text
+from training.data.text import TextFiles, TextSource, Value, check_values, find_text
 from training.data.tokenizer import Tokenizer, open_tokenizer, read_tokenizer
-from training.data.write import HELD_OUT, TRAIN, Split, split_sources
+from training.data.write import HELD_OUT, TRAIN, Split, split_files
 
 LIBRARIES = ("pyarrow", "numpy", "tokenizers")
 
@@ -146,11 +146,17 @@ def _sides(config: TokenizeConfig) -> Iterator[_Side]:
     for name, domain in config.domains.items():
         source = TextSource(**domain.model_dump(exclude={"held_out_where"}))
         files = find_text(name, source, verify=config.verify)
-        for split, side in split_sources(source, config.held_out, domain.held_out_where):
-            missing = [column for column in domain.held_out_where if column not in files.columns]
-            if missing:
-                raise ManifestError(f"domain {name!r} has no column {missing[0]!r} to hold documents out by")
-            yield _Side(name, split, replace(files, source=side))
+        missing = [column for column in domain.held_out_where if column not in files.columns]
+        if missing:
+            raise ManifestError(
+                f"domain {name!r} has no column {missing[0]!r} to hold documents out by",
+                where=f"tokenize.domains.{name}.held_out_where",
+                fix=f"it has: {', '.join(files.columns)}",
+            )
+        opened = OpenFiles(files.store, files.entries)
+        check_values(name, domain.held_out_where, opened.reader(0).schema, opened.name(0))
+        for split, side in split_files(files, config.held_out, domain.held_out_where):
+            yield _Side(name, split, side)
 
 
 def _tokenizer(config: TokenizeConfig, sides: Sequence[_Side], code: str, scheduler: Scheduler) -> Tokenizer:
@@ -162,13 +168,25 @@ def _tokenizer(config: TokenizeConfig, sides: Sequence[_Side], code: str, schedu
     payload = TokenizerPayload(
         tuple(SampledDomain(side.files, side.split) for side in chosen), train.vocab, int(train.sample_bytes)
     )
-    inputs = [[side.domain, side.files.identity(), side.split.share] for side in chosen]
+    inputs = [[side.domain, _identity(side.files), side.split.share] for side in chosen]
     key = task_key(code, "tokenizer", inputs, train.vocab, int(train.sample_bytes))
     (record,) = scheduler.run_phase(
         "tokenize.tokenizer", [Task("tokenize.tokenizer", "all domains", key, train_tokenizer, payload)]
     )
-    data = scheduler.place.open().read(record.file("tokenizer").name)
+    with fetch(scheduler.place.open(), record.file("tokenizer")) as file:
+        data = file.read()
     return read_tokenizer(data, source.end, where="the tokenizer trained here")
+
+
+def _identity(files: TextFiles, *numbers: int) -> list[object]:
+    """Everything that decides which documents these are, and their ids: of all files, or of those named."""
+    entries = [files.entries[number] for number in numbers] or files.entries
+    named_by_file = files.source.id_field not in files.columns
+    return [
+        files.identity(),
+        [entry.sha256 for entry in entries],
+        [Path(entry.name).name for entry in entries if named_by_file],
+    ]
 
 
 def _row_tasks(config: TokenizeConfig, sides: Sequence[_Side], tokenizer: Tokenizer, code: str) -> Iterator[Task]:
@@ -184,7 +202,7 @@ def _row_tasks(config: TokenizeConfig, sides: Sequence[_Side], tokenizer: Tokeni
                 config.sequence_length + 1,
                 config.packing,
             )
-            taken = [side.domain, number, entry.sha256, side.files.identity(), side.split.name, side.split.share]
+            taken = [side.domain, number, _identity(side.files, number), side.split.name, side.split.share]
             label = f"{side.domain}/{side.split.name}: {Path(entry.name).name}"
             yield Task("tokenize.rows", label, task_key(*shared, taken), write_rows, payload)
 

@@ -99,11 +99,11 @@ def save(stream: Any, path: Path) -> int:
 
 
 def resume(order: Order) -> Any:
-    """Seconds from opening to the batch after the saved state, and its digests."""
+    """Seconds from opening to the batch after the saved state, and its digests (none where no batch follows)."""
     began = time.perf_counter()
     _, batches = opened(order)
-    batch = next(batches)
-    return {"seconds": time.perf_counter() - began, "rows": digests(batch)}
+    batch = next(batches, None)
+    return {"seconds": time.perf_counter() - began, "rows": [] if batch is None else digests(batch)}
 
 
 def run(order: Order) -> Any:

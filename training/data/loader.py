@@ -79,10 +79,9 @@ class Loader(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         self.close()
         worker = get_worker_info()
-        if worker is not None:
-            self._in_workers.fill_(1)
-            if self._stride is None or self._stride[0] != worker.num_workers:
-                self._stride = (worker.num_workers, (self._state.step + worker.id) % worker.num_workers)
+        self._in_workers.fill_(int(worker is not None))
+        if worker is not None and (self._stride is None or self._stride[0] != worker.num_workers):
+            self._stride = (worker.num_workers, (self._state.step + worker.id) % worker.num_workers)
         self._planner.restore(self._state.model_copy(update={"journal": self.journal}))
         self._running = _Batches(self, self._planner)
         return self._running
@@ -119,12 +118,12 @@ class Loader(IterableDataset[Batch]):
         earliest = self._planner.step
         told: list[Any] = [dict(weights), step, reason, dict(facts)]
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            latest = torch.tensor([earliest])
-            dist.all_reduce(latest, op=dist.ReduceOp.MAX)
+            planned: list[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(planned, earliest)  # unlike a tensor, it goes over any backend
             dist.broadcast_object_list(told, src=0)
-            earliest = int(latest[0])
+            earliest = max(planned)
         new, wanted, why, found = told
-        return self._planner.change(earliest if wanted is None else wanted, new, why, found)
+        return self._planner.change(earliest if wanted is None else wanted, new, why, found, earliest=earliest)
 
     def state_dict(self, batch: Batch | None = None) -> dict[str, Any]:
         """The state after the batch yielded last, or after ``batch``: JSON of a few hundred bytes plus the journal.
@@ -203,8 +202,9 @@ class _Batches(Iterator[Batch]):
             self._plan_one()
         if not self._ahead:
             raise StopIteration
-        part = self._ahead.popleft()
+        part = self._ahead[0]  # it stays where it cannot be read, so that asking again skips nothing
         batch = assemble(part, self._cache, loader.corpus.sequence_length)
+        self._ahead.popleft()
         loader._state = part.plan.after
         return batch
 
@@ -218,9 +218,10 @@ class _Batches(Iterator[Batch]):
         if plan.step % workers != mine:
             return
         part = take_slice(plan, loader._orders, loader.rank, loader.world)
-        for domain, block in blocks_of(part):
-            self._cache.want(domain, block)
         self._ahead.append(part)
+        if loader.config.threads:
+            for domain, block in blocks_of(part):
+                self._cache.want(domain, block)
 
     def close(self) -> None:
         self._cache.close()

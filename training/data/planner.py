@@ -91,12 +91,18 @@ class Planner:
         self._pending = [change for change in journal if change.step > state.step]
         self.state = state.model_copy(update={"journal": tuple(current)})
 
-    def change(self, step: int, weights: Mapping[str, float], reason: str, facts: Mapping[str, Any]) -> Change:
-        """Declare weights from ``step`` on. Raises ``TrainingError`` where that step is planned already."""
-        if step < self.step:
+    def change(
+        self, step: int, weights: Mapping[str, float], reason: str, facts: Mapping[str, Any], *, earliest: int = 0
+    ) -> Change:
+        """Declare weights from ``step`` on. Raises ``TrainingError`` where that step is planned already.
+
+        ``earliest`` is the first step that no other rank has planned.
+        """
+        first = max(self.step, earliest)
+        if step < first:
             raise TrainingError(
-                f"weights for step {step} come too late: steps up to {self.step - 1} are planned",
-                fix=f"name step {self.step} or a later one, or lower the loader's prefetch",
+                f"weights for step {step} come too late: steps up to {first - 1} are planned",
+                fix=f"name step {first} or a later one, or lower the loader's prefetch",
             )
         checked = _checked(weights, dict(zip(self.domains, self.rows, strict=True)))
         change = Change(step=step, weights=checked, reason=reason, facts=dict(facts))

@@ -89,6 +89,8 @@ class Corpus:
     def proportions(self) -> dict[str, float]:
         """Share of each domain by tokens: the natural mixture."""
         total = sum(domain.tokens for domain in self.domains.values())
+        if not total:
+            raise TrainingError("this corpus has no rows", fix="open another split, or tokenize more text")
         return {name: domain.tokens / total for name, domain in self.domains.items()}
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -64,10 +64,13 @@ class TextFiles:
     column: str
     columns: tuple[str, ...]
     """Every column of the files."""
+    held_out: Mapping[str, Value] = field(default_factory=dict)
+    """Rows whose columns have all of these values are left out as well: they are on the other side of a split."""
 
     def identity(self) -> list[object]:
         """Everything that decides which documents these are, but for the files themselves."""
-        return [self.source.where, self.source.where_not, self.column, self.source.id_field]
+        source = self.source
+        return [source.where, source.where_not, dict(self.held_out), self.column, source.id_field]
 
 
 class Documents(NamedTuple):
@@ -86,14 +89,28 @@ def find_text(name: str, source: TextSource, *, verify: Verify = "full", tell: T
         )
     store, entries = _published(corpora[0], verify, tell) if corpora else _plain(name, source.paths)
     files = OpenFiles(store, entries)
-    columns = set(files.reader(0).schema.names)
+    schema = files.reader(0).schema
+    columns = set(schema.names)
     column = source.text_field or next((known for known in TEXT_COLUMNS if known in columns), TEXT_COLUMNS[0])
     missing = sorted({column, *source.where, *source.where_not} - columns)
     if missing:
         raise TrainingError(
             f"domain {name!r} has no column {', '.join(missing)}", where=files.name(0), fix=f"it has: {sorted(columns)}"
         )
+    for wanted in (source.where, source.where_not):
+        check_values(name, wanted, schema, files.name(0))
     return TextFiles(name, source, store, entries, column, tuple(sorted(columns)))
+
+
+def check_values(name: str, where: Mapping[str, Value], schema: pa.Schema, file: str) -> None:
+    """Raise ``TrainingError`` where a column cannot hold the value it is asked for."""
+    for column, value in where.items():
+        kind = schema.field(column).type
+        try:
+            pa.scalar(value, kind)
+        except pa.ArrowException:
+            what = f"domain {name!r}: column {column!r} holds {kind}, which {value!r} is not"
+            raise TrainingError(what, where=file) from None
 
 
 def _published(path: str, verify: Verify, tell: Tell) -> tuple[Store, tuple[FileEntry, ...]]:
@@ -125,13 +142,14 @@ def read_documents(reader: ShardReader, group: int, files: TextFiles, entry: Fil
     """Documents of one row group. A null text is an empty one: it takes no room in any row."""
     source = files.source
     has_ids = source.id_field in reader.schema.names
-    asked = [*source.where, *source.where_not]
+    asked = [*source.where, *source.where_not, *files.held_out]
     table = reader.group(group, list(dict.fromkeys([files.column, *asked, *([source.id_field] if has_ids else [])])))
     numbers = pa.array(range(table.num_rows))
     if asked:
         chosen = _matches(table, source.where)
-        if source.where_not:
-            chosen = pc.and_not(chosen, _matches(table, source.where_not))
+        for left_out in (source.where_not, files.held_out):
+            if left_out:
+                chosen = pc.and_not(chosen, _matches(table, left_out))
         table, numbers = table.filter(chosen), numbers.filter(chosen)
     texts = pc.fill_null(table.column(files.column).cast(pa.large_string()), "").to_pylist()
     if has_ids:

@@ -124,7 +124,7 @@ def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # a list: the library would draw from a generator in threads of its own, and a Parquet reader that Python closes when
-    # such a thread ends brings the process down
+    # a list: the library would run a generator in threads of its own, and a reader of files that is kept per thread
+    # brings the process down when such a thread lets go of it
     encoder.train_from_iterator(list(texts), trainer)
     return read_tokenizer(encoder.to_str().encode(), END, where="a tokenizer trained here")

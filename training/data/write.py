@@ -8,7 +8,7 @@ is in no row has an empty text, and is counted as that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from corpus.shards import ShardReader, ShardWriter
 from training.data.files import OpenFiles
 from training.data.packing import Packing, pack
 from training.data.rows import rows_per_block, to_table, token_schema
-from training.data.text import Documents, TextFiles, TextSource, read_documents
+from training.data.text import Documents, TextFiles, read_documents
 from training.data.tokenizer import Tokenizer
 
 TRAIN, HELD_OUT = "train", "held_out"
@@ -43,17 +43,17 @@ class Split:
         return held_out == (self.name == HELD_OUT) or self.share == 0
 
 
-def split_sources(
-    source: TextSource, share: float, held_out_where: Mapping[str, str | int | bool]
-) -> list[tuple[Split, TextSource]]:
-    """The sides of a domain and where each of them is read."""
+def split_files(
+    files: TextFiles, share: float, held_out_where: Mapping[str, str | int | bool]
+) -> list[tuple[Split, TextFiles]]:
+    """The sides of a domain and how documents are taken for each of them."""
     if held_out_where:
-        rest = source.model_copy(update={"where_not": {**source.where_not, **held_out_where}})
-        held = source.model_copy(update={"where": {**source.where, **held_out_where}})
-        return [(Split(TRAIN), rest), (Split(HELD_OUT), held)]
+        where = {**files.source.where, **held_out_where}
+        held = replace(files, source=files.source.model_copy(update={"where": where}))
+        return [(Split(TRAIN), replace(files, held_out=held_out_where)), (Split(HELD_OUT), held)]
     if share:
-        return [(Split(TRAIN, share), source), (Split(HELD_OUT, share), source)]
-    return [(Split(TRAIN), source)]
+        return [(Split(TRAIN, share), files), (Split(HELD_OUT, share), files)]
+    return [(Split(TRAIN), files)]
 
 
 @dataclass(frozen=True)

@@ -117,4 +117,6 @@ def rows_of(batches: Iterable[Mapping[str, Any]]) -> list[tuple[int, ...]]:
 
 def open_loader(corpus: Corpus, *, rank: int = 0, world: int = 1, **settings: Any) -> Loader:
     """A loader of eight rows a batch unless told otherwise."""
-    return Loader(corpus, LoaderConfig(**{"global_batch": 8, "seed": 1, "window": 2, **settings}), rank=rank, world=world)
+    return Loader(
+        corpus, LoaderConfig(**{"global_batch": 8, "seed": 1, "window": 2, **settings}), rank=rank, world=world
+    )

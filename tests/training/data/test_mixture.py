@@ -111,7 +111,11 @@ def test_fixed_point_weights_only_depend_on_the_weights_not_on_their_scale(value
 
 
 def test_weights_are_ordered_as_the_domains_and_those_not_named_are_zero():
-    assert list(checked_weights({"c": 0.25, "a": 0.75}, ["a", "b", "c"]).items()) == [("a", 0.75), ("b", 0.0), ("c", 0.25)]
+    assert list(checked_weights({"c": 0.25, "a": 0.75}, ["a", "b", "c"]).items()) == [
+        ("a", 0.75),
+        ("b", 0.0),
+        ("c", 0.25),
+    ]
     assert checked_weights({"a": 0.1, "b": 0.2, "c": 0.7000000001}, "abc")["c"] == 0.7000000001
 
 

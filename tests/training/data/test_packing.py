@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,7 +45,7 @@ def test_every_token_is_in_exactly_one_row_in_the_document_it_came_from(way, len
     for _, document, piece in sorted(pieces(found), key=lambda found: found[2]):
         assert piece
         again[document] += piece
-    assert again == [tokens[a:b].tolist() for a, b in zip(offsets, offsets[1:], strict=False)]
+    assert again == [tokens[a:b].tolist() for a, b in pairwise(offsets)]
     assert found.padding == found.tokens.size - len(tokens) >= 0
 
 
@@ -111,7 +113,9 @@ def best_fit_decreasing(sizes, capacity):
 @given(LENGTHS, st.integers(1, 33))
 def test_best_fit_needs_the_rows_of_a_plain_reference_and_no_two_of_them_would_fit_into_one(lengths, row_length):
     _, _, found = packed(lengths, row_length, "best_fit")
-    rests = [size for length in lengths for size in [*[row_length] * (length // row_length), length % row_length] if size]
+    rests = [
+        size for length in lengths for size in [*[row_length] * (length // row_length), length % row_length] if size
+    ]
     assert len(found.length) == best_fit_decreasing(rests, row_length)
     emptiest = sorted(found.length.tolist())[:2]
     assert len(emptiest) < 2 or sum(emptiest) > row_length

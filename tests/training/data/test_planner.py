@@ -79,7 +79,12 @@ def test_weights_change_at_their_step_and_stay_right_over_all_spans():
     made = planner()
     found = plans(made, 5)
     change = made.change(9, {"c": 1.0}, "try", {"loss": 2.5})
-    assert change.model_dump() == {"step": 9, "weights": {"a": 0, "b": 0, "c": 1}, "reason": "try", "facts": {"loss": 2.5}}
+    assert change.model_dump() == {
+        "step": 9,
+        "weights": {"a": 0, "b": 0, "c": 1},
+        "reason": "try",
+        "facts": {"loss": 2.5},
+    }
     made.change(12, {"a": 0.5, "b": 0.5}, "", {})
     found += plans(made, 10)
     assert counts(found[:9]).tolist() == [[5, 3, 2]] * 9
@@ -123,7 +128,7 @@ def test_a_change_of_a_planned_step_is_refused_and_changes_nothing(step):
 
 def test_weights_that_are_not_valid_change_nothing():
     made = planner()
-    with pytest.raises(TrainingError, match="sum to 0.5"):
+    with pytest.raises(TrainingError, match=r"sum to 0\.5"):
         made.change(4, {"a": 0.5}, "", {})
     assert len(made.journal()) == 1
 
@@ -175,7 +180,7 @@ def test_renormalise_gives_the_weight_of_an_empty_domain_to_the_others_in_the_mi
     assert counts(found)[3][1] == 1
     assert counts(found)[:, 1].sum() == 10
     assert all(len(plan.domain) == 10 for plan in found)
-    a, b, c = counts(found)[4:].sum(axis=0)
+    a, b, _ = counts(found)[4:].sum(axis=0)
     assert b == 0
     assert abs(a - 260 * 5 / 7) < 2
     _, ran_out = made.journal()
@@ -257,7 +262,11 @@ def test_a_state_is_a_few_numbers_per_domain():
 
 def test_known_plan():
     found = plans(planner(batch=8), 3)
-    assert [plan.domain.tolist() for plan in found] == [[0, 1, 0, 2, 0, 1, 0, 2], [0, 1, 0, 1, 0, 2, 0, 1], [0, 2, 0, 1, 0, 1, 0, 2]]
+    assert [plan.domain.tolist() for plan in found] == [
+        [0, 1, 0, 2, 0, 1, 0, 2],
+        [0, 1, 0, 1, 0, 2, 0, 1],
+        [0, 2, 0, 1, 0, 1, 0, 2],
+    ]
     assert found[-1].after.taken == (12, 7, 5)
 
 

@@ -94,7 +94,9 @@ def test_text_instead_of_tokens(tmp_path):
     staged = store.staging() / "documents.parquet"
     pq.write_table(pa.table({"id": ["a"], "content": ["text"]}), staged)
     entry = publish_file(store, staged, "documents/part-00000-00000000.parquet", rows=1)
-    publish_corpus(store, CorpusManifest(name="t", files={"documents": (entry,)}, ledger=Ledger(), stages=(), code="c"), {})
+    publish_corpus(
+        store, CorpusManifest(name="t", files={"documents": (entry,)}, ledger=Ledger(), stages=(), code="c"), {}
+    )
     with pytest.raises(TrainingError, match="holds text, not tokens"):
         open_tokens(str(tmp_path / "text"))
 
@@ -111,7 +113,7 @@ def test_missing_and_shortened_shards_are_all_named(copy):
     data = second.read_bytes()
     second.unlink()
     second.write_bytes(data[:-1])
-    with pytest.raises(StorageError, match="2 of .* files") as caught:
+    with pytest.raises(StorageError, match=r"2 of \d+ files") as caught:
         open_tokens(str(copy))
     assert f"{first.name} is missing" in caught.value.what
     assert f"{second.name} has {len(data) - 1} bytes instead of {len(data)}" in caught.value.what
@@ -233,7 +235,9 @@ def test_blocks_are_read_from_any_thread_and_after_a_copy_to_another_process(mad
     with ThreadPoolExecutor(4) as pool:
         for again in (blocks, blocks[::-1]):
             found = list(pool.map(lambda pair: pair[0].read(pair[1]).tokens, again))
-            assert all(np.array_equal(a, b) for a, b in zip(found, alone if again is blocks else alone[::-1], strict=True))
+            assert all(
+                np.array_equal(a, b) for a, b in zip(found, alone if again is blocks else alone[::-1], strict=True)
+            )
     copied = pickle.loads(pickle.dumps(corpus))
     name, block = "many", corpus.domains["many"].blocks[2]
     assert np.array_equal(copied.domains[name].read(block).tokens, corpus.domains[name].read(block).tokens)

@@ -17,7 +17,16 @@ from corpus.errors import TrainingError
 from tests.training.data.made import ROOT, texts
 from training.data.tokenizer import CONFIG, END, FILE, open_tokenizer, read_tokenizer, train_bpe
 
-ODD = ("\0", "\n\n\t \r\n", "naïve \u202eabc\u202c", "👩‍👩‍👧 🇩🇪 \U0010ffff", "  leading and trailing  ", "日本語テキスト", "a\u0301", "12345.6e-7")
+ODD = (
+    "\0",
+    "\n\n\t \r\n",
+    "naïve \u202eabc\u202c",
+    "👩‍👩‍👧 🇩🇪 \U0010ffff",
+    "  leading and trailing  ",
+    "日本語テキスト",
+    "a\u0301",
+    "12345.6e-7",
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +94,10 @@ def test_equal_texts_give_an_equal_tokenizer_with_any_number_of_threads(trained,
         "print(train_bpe(texts(1, 200, 40), 500).digest)"
     )
     for threads in ("1", "4"):
-        assert run_python(code, RAYON_NUM_THREADS=threads, TOKENIZERS_PARALLELISM="true", PYTHONHASHSEED=threads) == trained.digest
+        assert (
+            run_python(code, RAYON_NUM_THREADS=threads, TOKENIZERS_PARALLELISM="true", PYTHONHASHSEED=threads)
+            == trained.digest
+        )
 
 
 def run_python(code, **environment):
@@ -94,7 +106,12 @@ def run_python(code, **environment):
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 

@@ -1,0 +1,79 @@
+"""Small training jobs, also as programs: ``python -m tests.training.jobs FOLDER TOKENS ...`` runs one and may be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from training.config import Phase, Schedule
+from training.data.source import open_tokens
+from training.data.write import HELD_OUT
+from training.dynamic import DynamicLoading
+from training.learner import LanguageModel, Learner
+from training.llama import LlamaShape, new_model
+from training.pruning.learner import Gates, Pruning
+from training.pruning.target import Target
+from training.ranks import Ranks
+from training.trainer import Job, Trainer
+
+SHAPE = LlamaShape(layers=2, hidden=32, intermediate=48, heads=2, kv_heads=1, head_dim=16, vocab=300)
+TARGET = Target(layers=1, hidden=24, intermediate=32, heads=2)
+
+
+def phase(**changes: Any) -> Phase:
+    """Twelve steps with dynamic loading and a checkpoint after every fourth."""
+    base = Phase(
+        steps=12,
+        global_batch=8,
+        micro_batch=4,
+        schedule=Schedule(peak=3e-3),
+        dynamic=DynamicLoading(every=3),
+        evaluate_every=6,
+        evaluate_rows=4,
+        checkpoint_every=4,
+        log_every=1,
+    )
+    return base.model_copy(update=changes)
+
+
+def job(folder: Path, tokens: Path, settings: Phase, *, pruned: bool = False) -> Job:
+    """A job on the small corpus."""
+    learner: Learner = LanguageModel(new_model(SHAPE, 7))
+    if pruned:
+        learner = Pruning(new_model(SHAPE, 7), TARGET, Gates(), steps=settings.steps, seed=3)
+    train, held_out = open_tokens(str(tokens)), open_tokens(str(tokens), HELD_OUT)
+    reference = {"easy": 1.0, "hard": 5.0} if settings.dynamic else {}
+    return Job("job", folder, settings, learner, "fresh", train, held_out, reference)
+
+
+def numbers(folder: Path) -> list[dict[str, Any]]:
+    """The log without what differs from run to run."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines if "resumed" not in line]
+
+
+def main() -> None:
+    """FOLDER TOKENS RANK WORLD STORE CHANGES: run a job; CHANGES is JSON, ``die`` in it the step to be killed after."""
+    folder, tokens, rank, world, store, changes = sys.argv[1:]
+    settings = json.loads(changes)
+    die, pruned = settings.pop("die", None), settings.pop("pruned", False)
+    if int(world) > 1:
+        dist.init_process_group("gloo", init_method=f"file://{store}", rank=int(rank), world_size=int(world))
+
+    def observe(line: Any) -> None:
+        if die is not None and line["step"] >= die:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Trainer(job(Path(folder), Path(tokens), phase(**settings), pruned=pruned), Ranks.current(), observe).run()
+    if int(world) > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
