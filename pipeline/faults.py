@@ -75,7 +75,8 @@ def _known_keys(root: type[BaseModel], data: Any, location: Sequence[str | int])
             return []  # a validator has put something in between
         if isinstance(step, str):
             fields = [model.model_fields[step] for model in models if step in model.model_fields]
-            models = [found for field in fields for found in _models_in(field.annotation)]
+            if fields:  # else it is a name of the user's own, and the models are those of what it names
+                models = [found for field in fields for found in _models_in(field.annotation)]
         kind = data.get("kind") if isinstance(data, Mapping) else None
         if kind is not None and len(models) > 1:
             models = [model for model in models if kind in get_args(model.model_fields["kind"].annotation)]

@@ -29,6 +29,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.optim import Optimizer
 
 from corpus.errors import TrainingError
+from corpus.failpoints import failpoint
 from training.ranks import Ranks
 
 KEPT = 2
@@ -82,6 +83,7 @@ def save_checkpoint(folder: Path, module: nn.Module, optimiser: Optimizer, state
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         shutil.rmtree(final, ignore_errors=True)
+        failpoint("trainer.checkpoint")
         partial.rename(final)
         for old in checkpoints(folder)[:-KEPT]:
             shutil.rmtree(old)

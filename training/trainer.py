@@ -27,6 +27,7 @@ from torch.optim import AdamW
 
 from corpus.commit import canonical_json
 from corpus.errors import TrainingError
+from corpus.failpoints import failpoint
 from training.config import Phase
 from training.data.batches import IGNORE, Batch
 from training.data.loader import Loader, LoaderConfig
@@ -159,6 +160,7 @@ class Trainer:
 
     def _step(self, step: int, batch: Batch) -> dict[str, float] | None:
         """One update; returns the held-out losses where they were measured after it."""
+        failpoint("trainer.step")
         phase, began = self.job.phase, time.perf_counter()
         factor = phase.schedule.at(step, phase.steps)
         for group in self.optimiser.param_groups:
