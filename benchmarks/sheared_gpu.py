@@ -3,8 +3,9 @@
     python benchmarks/sheared_gpu.py TOKENS --output runs/sheared_gpu --seconds 480
 
 TOKENS is a token corpus with several domains and held-out rows (`pipeline run manifests/tokenize.yaml`). The speed of
-each kind of step is measured first, and the seconds are dealt out to the phases in steps. One table is printed last; all
-logs lie under --output. Needs torch only, no Ray. `--tiny` runs the same on a CPU in about a minute, to try the script.
+each kind of step is measured first, and the seconds are dealt out to the phases in steps. One table is printed last;
+all logs lie under --output. Needs torch only, no Ray. `--tiny` runs the same on a CPU in about a minute, to try the
+script.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ import torch
 from training.config import Phase, Schedule
 from training.data.source import open_tokens
 from training.dynamic import DynamicLoading
+from training.job import Job
 from training.learner import LanguageModel, Learner
-from training.llama import LlamaShape, new_model
+from training.llama import new_model
 from training.pruning.learner import Gates, Pruning
 from training.pruning.target import Target, target_shape
 from training.ranks import Ranks
-from training.sheared import Data, ShearedRecipe, Source, TrainedSource, open_data, run_sheared
-from training.trainer import Job, Trainer
+from training.recipe import Data, ShearedRecipe, Source, TrainedSource, open_data
+from training.shape import LlamaShape
+from training.sheared import run_sheared
+from training.trainer import Trainer
 
 SHARES = "source=.34,prune=.2,continued=.115,static=.115,magnitude=.115"
 """Of the seconds, in steps; training from scratch comes on top: its steps follow from those of the others."""
@@ -168,8 +172,12 @@ def _print_table(result: dict[str, Any]) -> None:
     source = result["source_losses"]
     names = list(source)
     print(f"\n{result['device']}, torch {result['torch']}, {result['seconds']:.0f} s")
-    print(f"step: {({name: round(value, 4) for name, value in result['step_seconds'].items()})}")
-    print("| phase | steps | Mtokens | PFLOPs | s | waited s | mean loss | spread over source | " + " | ".join(names) + " |")
+    print(f"step: { ({name: round(value, 4) for name, value in result['step_seconds'].items()}) }")
+    print(
+        "| phase | steps | Mtokens | PFLOPs | s | waited s | mean loss | spread over source | "
+        + " | ".join(names)
+        + " |"
+    )
     print("|---" * (8 + len(names)) + "|")
     for name, found in result["phases"].items():
         held = found["held_out"]

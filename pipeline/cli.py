@@ -43,7 +43,8 @@ def run(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = False
     from pipeline.run import run as run_manifest
     from pipeline.status import StatusFile
     from pipeline.task import Place
-    from pipeline.tokenize import load_tokenize, tokenize, write_token_card
+    from pipeline.tokenize import load_tokenize, tokenize
+    from pipeline.tokenize_card import write_token_card
     from pipeline.training import load_recipe, train
 
     recipe = load_recipe(manifest, overrides)

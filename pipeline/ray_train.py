@@ -18,9 +18,10 @@ from typing import Any
 
 from corpus.errors import CorpusError, RunError
 from pipeline.executors.ray import RayExecutor
+from training.job import DONE, LOG
 from training.ranks import Ranks
-from training.sheared import ShearedRecipe, check, run_sheared
-from training.trainer import DONE, LOG
+from training.recipe import ShearedRecipe, check
+from training.sheared import run_sheared
 
 RESTARTS = 3
 POLL_S = 0.5

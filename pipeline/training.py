@@ -18,7 +18,7 @@ from quality_models.extractor.recipe import ExtractorRecipe
 from quality_models.recipe import CascadeRecipe, ClassifierRecipe
 
 if TYPE_CHECKING:
-    from training.sheared import ShearedRecipe
+    from training.recipe import ShearedRecipe
 
 Recipe = Union[ExtractorRecipe, ClassifierRecipe, CascadeRecipe, "ShearedRecipe"]
 KINDS = ("extractor", "classifier", "cascade", "sheared")
@@ -29,7 +29,7 @@ def recipe_type(kind: str) -> type[Recipe]:
     """The settings behind ``train: kind``. Those of trainers need torch, so they are imported when asked for."""
     if kind == "sheared":
         try:
-            from training.sheared import ShearedRecipe
+            from training.recipe import ShearedRecipe
         except ModuleNotFoundError as error:
             fix = "pip install 'corpus-pipeline[train]'"
             raise ManifestError(f"training needs {error.name}, which is not installed", fix=fix) from None

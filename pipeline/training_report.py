@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.curves import Line, by_domain, chart
+from training.job import DONE, LOG
 from training.saved import checkpoints
-from training.trainer import DONE, LOG
 
 PAGE = "report.html"
 ORDER = ("source", "prune", "continued", "static", "magnitude", "scratch")

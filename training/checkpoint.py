@@ -24,7 +24,8 @@ from torch import Tensor
 from corpus.errors import ModelError
 from corpus.storage import sha256_of
 from training.data.tokenizer import read_tokenizer
-from training.llama import Llama, LlamaShape
+from training.llama import Llama
+from training.shape import LlamaShape
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from training.checkpoint import save_model
 from training.config import Phase
 from training.data.batches import IGNORE
-from training.llama import Llama, LlamaShape
+from training.llama import Llama
+from training.shape import LlamaShape
 
 
 class Learner(Protocol):

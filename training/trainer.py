@@ -12,12 +12,10 @@ order of their own). What is learnt, and how its loss comes about, is the learne
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +23,13 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from corpus.commit import canonical_json
 from corpus.errors import TrainingError
 from corpus.failpoints import failpoint
-from training.config import Phase
 from training.data.batches import IGNORE, Batch
 from training.data.loader import Loader, LoaderConfig
-from training.data.source import Corpus
 from training.dynamic import Mixer
 from training.evaluate import Evaluation
-from training.learner import Learner
+from training.job import DONE, LOG, MODEL, Job, Observe, batch_tokens, finished, precision_of, same_job
 from training.parallel import accumulating, whole, wrap
 from training.ranks import Ranks
 from training.saved import (
@@ -46,49 +41,6 @@ from training.saved import (
     whole_weights,
     write_json,
 )
-
-Observe = Callable[[Mapping[str, Any]], None]
-DONE, LOG, MODEL = "done.json", "log.jsonl", "model"
-
-
-@dataclass
-class Job:
-    """A phase and everything it needs."""
-
-    name: str
-    folder: Path
-    phase: Phase
-    learner: Learner
-    origin: str
-    """Identity of the weights that the phase starts from."""
-    train: Corpus
-    held_out: Corpus
-    reference: Mapping[str, float] = field(default_factory=dict)
-    """Reference losses of ``phase.dynamic``."""
-
-    def identity(self) -> str:
-        """Hash of everything that decides the outcome of the phase."""
-        parts = [self.phase.model_dump(mode="json"), self.origin, self.train.identity(), self.held_out.identity()]
-        return hashlib.sha256(canonical_json([self.name, *parts, dict(self.reference)])).hexdigest()[:32]
-
-
-def finished(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The summary of a finished phase, None where there is work to do. Another phase's summary is an error."""
-    path = folder / DONE
-    if not path.is_file():
-        return None
-    summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    _same(summary["identity"], identity, folder)
-    return summary
-
-
-def _same(theirs: str, mine: str, folder: Path) -> None:
-    if theirs != mine:
-        raise TrainingError(
-            "this folder holds a training of other settings, another model or another corpus",
-            where=str(folder),
-            fix="name another output folder, or delete this one to train anew",
-        )
 
 
 class Trainer:
@@ -148,7 +100,7 @@ class Trainer:
                 (self.job.folder / LOG).unlink(missing_ok=True)
             return
         state = read_state(found[-1])
-        _same(state.identity, self.state.identity, self.job.folder)
+        same_job(state.identity, self.state.identity, self.job.folder)
         load_tensors(found[-1], self.job.learner.module, self.optimiser)
         self.loader.load_state_dict(state.loader)
         if self.mixer is not None and state.mixer is not None:
@@ -260,17 +212,6 @@ class Trainer:
             write_json(self.job.folder / DONE, summary)
         self.ranks.barrier()
         return summary
-
-
-def batch_tokens(job: Job) -> int:
-    """Places of a global batch, padding included: what is computed."""
-    return job.phase.global_batch * job.train.sequence_length
-
-
-def precision_of(phase: Phase, ranks: Ranks) -> torch.dtype | None:
-    """What matrices are multiplied in; None for float32 throughout."""
-    wants = phase.precision == "bf16" or (phase.precision == "auto" and ranks.device.type == "cuda")
-    return torch.bfloat16 if wants else None
 
 
 def _cut_log(path: Path, step: int) -> None:

@@ -16,13 +16,8 @@ import pyarrow.parquet as pq
 from corpus.commit import TaskRecord
 from corpus.shards import ShardWriter
 from pipeline.manifest import ExecutorConfig, OutputConfig
-from pipeline.tokenize import (
-    DomainSource,
-    TokenizeConfig,
-    TokenizeManifest,
-    TokenizerSource,
-    tokenize,
-)
+from pipeline.tokenize import tokenize
+from pipeline.tokenize_config import DomainSource, TokenizeConfig, TokenizeManifest, TokenizerSource
 from training.data.source import open_tokens
 from training.data.tokenizer import train_bpe
 from training.export import EXPORTERS

@@ -39,9 +39,8 @@ def text(tmp_path_factory):
     for number, count in enumerate((120, 60, 30)):
         documents = [*texts(number, count, 25), *ODD]
         split = ["validation" if at % 10 == number else "train" for at in range(len(documents))]
-        write_text(
-            folder / "books" / f"b{number}.parquet", documents, split=split, grade=[at % 3 for at in range(len(split))]
-        )
+        grade = [at % 3 for at in range(len(documents))]
+        write_text(folder / "books" / f"b{number}.parquet", documents, split=split, grade=grade)
     plain = pa.table({"text": texts(50, 200, 12)})
     (folder / "code").mkdir()
     pq.write_table(plain, folder / "code" / "c.parquet", row_group_size=64)
@@ -59,9 +58,8 @@ def tokenize(text, **changes):
 
 def manifest(path, out, config, workers=1):
     executor = {"kind": "local", "workers": workers}
-    path.write_text(
-        json.dumps({"name": "made", "output": {"path": str(out)}, "executor": executor, "tokenize": config})
-    )
+    whole = {"name": "made", "output": {"path": str(out)}, "executor": executor, "tokenize": config}
+    path.write_text(json.dumps(whole))
     return str(path)
 
 
@@ -71,7 +69,9 @@ def run_here(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("pipeline.tokenize.make_executor", lambda config: InThisProcess())
 
     def call(config, folder="out"):
-        main(["run", manifest(tmp_path / "m.yaml", tmp_path / folder, config), "--json"])
+        with pytest.raises(SystemExit) as ended:
+            main(["run", manifest(tmp_path / "m.yaml", tmp_path / folder, config), "--json"])
+        assert ended.value.code == 0
         return json.loads(capsys.readouterr().out.splitlines()[-1])
 
     return call

@@ -1,4 +1,4 @@
-"""Small training jobs, also as programs: ``python -m tests.training.jobs FOLDER TOKENS ...`` runs one and may be killed."""
+"""Small training jobs, also as programs that may be killed: ``python -m tests.training.jobs FOLDER TOKENS ...``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from training.config import Phase, Schedule
 from training.data.source import open_tokens
 from training.data.write import HELD_OUT
 from training.dynamic import DynamicLoading
+from training.job import Job
 from training.learner import LanguageModel, Learner
-from training.llama import LlamaShape, new_model
+from training.llama import new_model
 from training.pruning.learner import Gates, Pruning
 from training.pruning.target import Target
 from training.ranks import Ranks
-from training.trainer import Job, Trainer
+from training.shape import LlamaShape
+from training.trainer import Trainer
 
 SHAPE = LlamaShape(layers=2, hidden=32, intermediate=48, heads=2, kv_heads=1, head_dim=16, vocab=300)
 TARGET = Target(layers=1, hidden=24, intermediate=32, heads=2)

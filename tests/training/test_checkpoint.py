@@ -21,7 +21,8 @@ import training.checkpoint
 from corpus.errors import ModelError, TrainingError
 from training.checkpoint import CONFIG, INDEX, WEIGHTS, model_digest, open_model, read_shape, save_model
 from training.data.tokenizer import train_bpe
-from training.llama import Llama, LlamaShape, new_model
+from training.llama import Llama, new_model
+from training.shape import LlamaShape
 
 PLAIN = LlamaShape(layers=2, hidden=16, intermediate=24, heads=4, kv_heads=2, head_dim=4, vocab=40, rope_theta=5000.0)
 TIED = PLAIN.model_copy(update={"tied": True})

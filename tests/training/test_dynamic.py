@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from corpus.errors import TrainingError
 from training.dynamic import DynamicLoading, GivenReference, Mixer, fit_scaling_law, update_weights
-from training.sheared import references
+from training.recipe import references
 
 NAMES = ("cc", "github", "book", "wiki")
 PAPER = DynamicLoading(smoothing=0.0)
@@ -78,7 +78,7 @@ def test_bounds_hold(weights, losses, reference):
 
 
 def test_bounds_that_cannot_hold_are_refused():
-    with pytest.raises(TrainingError, match="cannot share 1.0000 with every weight between 0.4"):
+    with pytest.raises(TrainingError, match="cannot share"):
         update_weights(
             dict.fromkeys(NAMES, 0.25), dict.fromkeys(NAMES, 1.0), dict.fromkeys(NAMES, 1.0), DynamicLoading(floor=0.4)
         )

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from training.llama import Llama, LlamaShape, Masks, new_model
+from training.llama import Llama, new_model
+from training.shape import LlamaShape, Masks
 
 SHAPE = LlamaShape(layers=3, hidden=32, intermediate=48, heads=4, kv_heads=4, head_dim=8, vocab=61)
 KINDS = {

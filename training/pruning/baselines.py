@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.llama import Llama, Masks
+from training.llama import Llama
 from training.pruning.target import Target, kept_units, units
+from training.shape import Masks
 
 _WRITES = ("o_proj.weight", "down_proj.weight")
 

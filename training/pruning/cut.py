@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from corpus.errors import TrainingError
-from training.llama import Llama, Masks
+from training.llama import Llama
+from training.shape import Masks
 
 _NORMS = ("input_layernorm.weight", "post_attention_layernorm.weight")
 

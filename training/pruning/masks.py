@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.llama import LlamaShape, Masks
 from training.pruning.target import Target, kept_units, units
+from training.shape import LlamaShape, Masks
 
 GROUPS = ("layer", "hidden", "head", "intermediate")
 GAMMA, ZETA = -0.1, 1.1

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from corpus.errors import ManifestError
 from corpus.settings import Settings
-from training.llama import LlamaShape
+from training.shape import LlamaShape
 
 
 class Target(Settings):

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from corpus.errors import TrainingError
 from training.checkpoint import open_model, save_model
-from training.llama import Llama, LlamaShape, Masks, new_model
+from training.llama import Llama, new_model
 from training.pruning.baselines import magnitude_masks, nonuniform_masks, random_masks
 from training.pruning.cut import cut
 from training.pruning.masks import GROUPS, LIMIT, PruningMasks
 from training.pruning.target import Target, target_shape
+from training.shape import LlamaShape, Masks
 
 SHAPE = LlamaShape(layers=4, hidden=32, intermediate=48, heads=4, kv_heads=4, head_dim=8, vocab=40)
 KINDS = {

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from corpus.errors import ManifestError
-from training.llama import Llama, LlamaShape, Masks, new_model
+from training.llama import Llama, new_model
 from training.pruning.baselines import magnitude_masks, nonuniform_masks, random_masks
 from training.pruning.constraint import Lagrange, Scale
 from training.pruning.masks import GAMMA, GROUPS, LIMIT, ZETA, PruningMasks
 from training.pruning.target import Target, kept_units, target_shape, units
+from training.shape import LlamaShape, Masks
 
 SOURCE = LlamaShape(layers=4, hidden=32, intermediate=96, heads=4, kv_heads=4, head_dim=8, vocab=48)
 TARGET = Target(layers=3, hidden=24, intermediate=64, heads=3)
