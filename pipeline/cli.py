@@ -217,6 +217,26 @@ def report(output: Output, as_json: Json = False) -> None:
 
 
 @app.command()
+def export(
+    tokens: Annotated[str, typer.Argument(metavar="TOKENS", help="Folder (or URL) of a token corpus.")],
+    form: Annotated[str, typer.Argument(metavar="FORM", help="mds, litdata, datatrove or huggingface.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write; must not exist, or be empty.")],
+    split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
+    as_json: Json = False,
+) -> None:
+    """Write a token corpus in the format of another loader."""
+    from training.data.source import open_tokens
+    from training.export import EXPORTERS
+
+    if form not in EXPORTERS:
+        raise ManifestError(f"no form {form!r}", fix=f"one of: {', '.join(EXPORTERS)}")
+    corpus = open_tokens(tokens, split)
+    EXPORTERS[form](corpus, folder)
+    rows = sum(domain.rows for domain in corpus.domains.values())
+    typer.echo(json.dumps({"folder": str(folder), "rows": rows}) if as_json else f"{rows} rows in {folder}")
+
+
+@app.command()
 def models(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show the card of this model.")] = None,
     as_json: Json = False,

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from corpus.commit import TaskRecord
+from corpus.commit import PUBLISHED, TaskRecord
 from corpus.errors import CorpusError
 from corpus.ledger import Ledger
 from pipeline.run import RunResult
@@ -173,7 +173,9 @@ def print_result(result: RunResult, seconds: Seconds) -> None:
     out.print(f"{kept} documents kept of {result.ledger.read.documents} records read; the ledger closes.")
     for kind, entries in result.manifest.files.items():
         size = sum(entry.bytes for entry in entries) / 1e6
-        out.print(safe(f"  {kind:<11} {result.output}/{kind}/*.parquet  ({len(entries)} shards, {size:.1f} MB)"))
+        files = f"{kind}/*.parquet" if kind in PUBLISHED or len(entries) != 1 else entries[0].name
+        count = f"{len(entries)} shards, " if files.endswith("*.parquet") else ""
+        out.print(safe(f"  {kind:<11} {result.output}/{files}  ({count}{size:.1f} MB)"))
     out.print(f"  digest      {result.digest}")
     resumed = f" ({seconds.resumed} tasks were already done)" if seconds.resumed else ""
     out.print(f"  {result.seconds:.1f} s{resumed}")

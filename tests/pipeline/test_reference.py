@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.columns import column_docs
 from pipeline.reference import ENGINE, READING, REASONS, example_stage, reference
+from pipeline.reference_training import PARTS, training_reference
 from stages.catalogue import STAGE_KINDS
 from stages.rules import load_rules
 from stages.ruleset_files import shipped
@@ -53,3 +54,14 @@ def test_every_reason_written_in_the_code_is_in_the_reference():
     ruled = {rule.name for ruleset in shipped() for rule in load_rules((ruleset,))}
     assert written - ruled <= known
     assert len(written - ruled) > 20
+
+
+def test_the_committed_settings_of_trainings_are_current():
+    committed = (ROOT / "docs/training_settings.md").read_text("utf-8")
+    assert committed == training_reference(), "run: python -m pipeline.reference_training > docs/training_settings.md"
+
+
+def test_every_setting_of_a_training_has_a_help_text():
+    models = [model for parts in PARTS.values() for model in parts.values()]
+    fields = [(model, name, field) for model in models for name, field in model.model_fields.items()]
+    assert not [f"{m.__name__}.{name}" for m, name, field in fields if name != "kind" and not field.description]

@@ -35,10 +35,10 @@ def shards(folder):
     return sorted((folder / "tokens").glob("*.parquet"))
 
 
-def flip(path, at):
+def flip(path, at, bit=0x41):
     """Change one byte; the size stays."""
     data = bytearray(path.read_bytes())
-    data[at] ^= 0x41
+    data[at] ^= bit
     path.unlink()  # published files are links to work files
     path.write_bytes(data)
 
@@ -182,6 +182,31 @@ def test_a_shard_altered_while_training_stops_it_with_shard_and_row_group(copy, 
     assert "run the manifest" in caught.value.fix
     # the intact row group is still read
     assert len(domain.read(domain.blocks[0]).length) == domain.blocks[0].rows
+
+
+def test_damage_that_decompresses_to_other_tokens_is_found_by_the_page_checksum(copy):
+    corpus = open_tokens(str(copy))
+    domain = corpus.domains["many"]
+    block = domain.blocks[0]
+    victim = next(path for path in shards(copy) if pq.read_metadata(path).num_rows == block.rows)
+    sound = victim.read_bytes()
+    before = pq.read_table(victim, columns=["tokens"])
+    offset, size = data_pages(victim, 0)
+
+    def silent(at):
+        """Whether another bit there gives other tokens and no error to a reader that does not compare checksums."""
+        damaged = bytearray(sound)
+        damaged[at] ^= 1
+        try:
+            found = pq.read_table(pa.BufferReader(bytes(damaged)), columns=["tokens"])
+        except (OSError, pa.ArrowException):
+            return False
+        return found.num_rows == before.num_rows and not found.equals(before)
+
+    flip(victim, next(at for at in range(offset + size - 1, offset, -1) if silent(at)), bit=1)
+    with pytest.raises(StorageError, match="cannot be read") as caught:
+        domain.read(block)
+    assert f"{victim.name}, row group 0" in caught.value.where
 
 
 def test_a_shard_replaced_by_one_with_other_rows_stops_training(copy):
