@@ -86,8 +86,15 @@ def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = 
     from pipeline.manifest import load_manifest
     from pipeline.notes import notes
     from pipeline.plan import check_columns, make_plan
+    from pipeline.tokenize import load_tokenize, planned_rows
+    from pipeline.training import check_recipe, load_recipe
     from stages.read import plan_units
 
+    recipe, tokens = load_recipe(manifest, overrides), load_tokenize(manifest, overrides)
+    if recipe is not None or tokens is not None:
+        facts = check_recipe(recipe) if recipe is not None else planned_rows(tokens) if tokens is not None else {}
+        typer.echo(json.dumps({"valid": True, **facts})) if as_json else console.print_rows(list(facts.items()))
+        return
     loaded = load_manifest(manifest, overrides)
     check_columns(loaded)
     open_chain([stage for stage in loaded.stages if stage.scope == "batch"])  # lists and models are there and sound
@@ -132,16 +139,20 @@ def explain(
     document: Annotated[str, typer.Argument(metavar="URL-OR-ID", help="A document's URL or id.")],
     as_json: Json = False,
 ) -> None:
-    """Show everything that was decided about a document, and why."""
+    """Show everything that was decided about a document, and why; in a token corpus, the rows that hold it."""
     from corpus.storage import open_store
-    from pipeline.explain import explain_document, print_explanation
+    from pipeline.explain import explain_document, print_explanation, published
+    from pipeline.tokenize_explain import find_rows, print_rows_of
 
-    found = explain_document(open_store(output), document)
+    store = open_store(output)
+    manifest = published(store)
+    tokens = "tokens" in manifest.files
+    found = find_rows(store, manifest, document) if tokens else explain_document(store, document)
     if as_json:
         typer.echo(json.dumps({"documents": found}, default=str))
     else:
         for entry in found:
-            print_explanation(entry)
+            print_rows_of(document, entry) if tokens else print_explanation(entry)
     if not found:
         raise typer.Exit(NOTHING)
 
@@ -206,13 +217,19 @@ def verify(output: Output, as_json: Json = False) -> None:
 
 @app.command()
 def report(output: Output, as_json: Json = False) -> None:
-    """Write the dataset card (README.md) and the report (report.html) of a finished run anew."""
+    """Write the dataset card (README.md) and the report (report.html) of a run anew; of a training the report."""
     from corpus.storage import open_store
     from pipeline.explain import published
     from pipeline.report import write_report
+    from pipeline.tokenize_card import write_token_card
+    from pipeline.training_report import is_training, write_training_report
 
     store = open_store(output)
-    written = write_report(store, published(store))
+    if is_training(Path(output)):
+        written = [write_training_report(Path(output)).name]
+    else:
+        manifest = published(store)
+        written = (write_token_card if "tokens" in manifest.files else write_report)(store, manifest)
     typer.echo(json.dumps({"output": store.root, "written": written}) if as_json else "\n".join(written))
 
 

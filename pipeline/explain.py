@@ -82,6 +82,8 @@ def published(store: Store) -> CorpusManifest:
 
 def recorded_stages(manifest: CorpusManifest) -> list[Stage]:
     """The stage configurations that made a corpus."""
+    if "tokens" in manifest.files:
+        raise StorageError("these are rows of tokens: no rule was applied to them", fix="ask the corpus of their text")
     adapter: TypeAdapter[Stage] = TypeAdapter(AnyStage)
     return [adapter.validate_python({k: v for k, v in stage.items() if k != "files"}) for stage in manifest.stages]
 

@@ -57,6 +57,16 @@ def load_tokenize(path: Path, overrides: Sequence[str]) -> TokenizeManifest | No
     return validated(TokenizeManifest, document)
 
 
+def planned_rows(manifest: TokenizeManifest) -> dict[str, object]:
+    """Files and bytes of each side of each domain, checked. Raises ``CorpusError`` where an input is missing."""
+    found: dict[str, object] = {"output": manifest.output.path}
+    for side in _sides(manifest.tokenize):
+        entries = side.files.entries
+        size = sum(entry.bytes for entry in entries) / 1e6
+        found[f"{side.domain}/{side.split.name}"] = f"{len(entries)} files, {size:.1f} MB"
+    return found
+
+
 def tokenize(manifest: TokenizeManifest, watcher: Watcher) -> RunResult:
     """Run to a published token corpus. Raises ``CorpusError`` before any work where an input is missing or altered."""
     began = time.perf_counter()

@@ -71,6 +71,18 @@ def load_recipe(path: Path, overrides: Sequence[str]) -> Recipe | None:
     return validated(recipe_type(kind), document)
 
 
+def check_recipe(recipe: Recipe) -> dict[str, object]:
+    """What can be known of a recipe before training. Raises ``CorpusError`` where it cannot work."""
+    if isinstance(recipe, (ExtractorRecipe, ClassifierRecipe, CascadeRecipe)):
+        return {"train": recipe.train, "data": str(recipe.data)}
+    from training.recipe import check
+
+    source, target = check(recipe)
+    shapes = {"source": source, "target": target}
+    told = {name: f"{shape.parameters:,} parameters, {shape.model_dump()}" for name, shape in shapes.items()}
+    return {"train": recipe.train, **told, "output": str(recipe.output)}
+
+
 def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
     """Run a recipe; ``tell`` gets lines of progress."""
     if isinstance(recipe, ClassifierRecipe):

@@ -53,6 +53,11 @@ def read_phases(folder: Path) -> list[PhaseLog]:
     return found
 
 
+def is_training(folder: Path) -> bool:
+    """Whether a folder holds phases of a training."""
+    return any((folder / name / LOG).is_file() for name in ORDER)
+
+
 def mean_loss(losses: Mapping[str, float]) -> float:
     """Mean over domains, each counting once."""
     return sum(losses.values()) / len(losses)

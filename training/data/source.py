@@ -157,7 +157,7 @@ def open_tokens(path: str, split: str = "train", *, verify: Verify = "full", tel
         what = "nothing has been published here" if manifest is None else "this corpus holds text, not tokens"
         fix = "run manifests/tokenize.yaml with this as output.path, or read the text on the fly (data.text)"
         raise TrainingError(what, where=path, fix=fix)
-    index = _read_index(store, manifest)
+    index = read_index(store, manifest)
     if split not in index.splits:
         raise TrainingError(
             f"this corpus has no split {split!r}", where=path, fix=f"it has: {', '.join(sorted(index.splits))}"
@@ -180,7 +180,8 @@ def open_tokens(path: str, split: str = "train", *, verify: Verify = "full", tel
     )
 
 
-def _read_index(store: Store, manifest: CorpusManifest) -> TokenIndex:
+def read_index(store: Store, manifest: CorpusManifest) -> TokenIndex:
+    """What a published token corpus is made of. Raises ``TrainingError`` where rows were packed by another version."""
     with fetch(store, manifest.files["index"][0]) as file:
         data: Any = json.load(file)
     try:
