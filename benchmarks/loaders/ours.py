@@ -7,8 +7,9 @@ from typing import Any
 
 from benchmarks.loaders.stream import Batch, Spec, Stream
 from training.data.loader import Loader, LoaderConfig
+from training.data.on_the_fly import open_text
 from training.data.source import Corpus, open_tokens
-from training.data.text import TextSource, open_text
+from training.data.text import TextSource
 from training.data.tokenizer import read_tokenizer
 
 

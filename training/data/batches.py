@@ -7,7 +7,7 @@ processes and nothing in /dev/shm to clean up. They keep no state; which blocks 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from training.data.order import DomainOrder, Located
 from training.data.planner import Plan
-from training.data.rows import Rows
-from training.data.source import Domain
+from training.data.source import Content, Domain
 
 IGNORE = -100
 """Label of places that have none: the default ``ignore_index`` of ``torch.nn.functional.cross_entropy``."""
@@ -34,6 +33,13 @@ class Slice(NamedTuple):
     located: tuple[tuple[int, NDArray[np.int64], Located], ...]
     """Per domain: its number, the slots of the batch it fills, and where their rows are."""
 
+    def by_block(self) -> Iterator[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Domain, block, rows of it, and the slots they fill."""
+        for number, slots, found in self.located:
+            for block in np.unique(found.block):
+                chosen = found.block == block
+                yield number, int(block), found.row[chosen], slots[chosen]
+
 
 class BlockCache:
     """Blocks that are read or being read, the ones used last kept. Safe to lose: a block is simply read again."""
@@ -41,9 +47,9 @@ class BlockCache:
     def __init__(self, domains: Sequence[Domain], *, threads: int, capacity: int) -> None:
         self._domains, self._capacity = domains, capacity
         self._pool = ThreadPoolExecutor(threads, "loader") if threads else None
-        self._blocks: OrderedDict[tuple[int, int], Future[Rows]] = OrderedDict()
+        self._blocks: OrderedDict[tuple[int, int], Future[Content]] = OrderedDict()
 
-    def want(self, domain: int, block: int) -> Future[Rows]:
+    def want(self, domain: int, block: int) -> Future[Content]:
         """The rows of a block, now or soon."""
         key = (domain, block)
         found = self._blocks.get(key)
@@ -54,12 +60,22 @@ class BlockCache:
         self._blocks.move_to_end(key)
         return found
 
-    def _start(self, domain: Domain, block: int) -> Future[Rows]:
+    def _start(self, domain: Domain, block: int) -> Future[Content]:
         if self._pool is not None:
-            return self._pool.submit(domain.read, domain.blocks[block])
-        done: Future[Rows] = Future()
-        done.set_result(domain.read(domain.blocks[block]))
+            return self._pool.submit(domain.open, domain.blocks[block])
+        done: Future[Content] = Future()
+        done.set_result(domain.open(domain.blocks[block]))
         return done
+
+    def ahead(self, part: Slice) -> None:
+        """Have what a slice needs read, and made where it is made on demand."""
+        if self._pool is None:
+            return
+        for domain, block, rows, _ in part.by_block():
+            opened = self.want(domain, block)
+            if self._domains[domain].lazy:
+                # behind the opening of its block in the same queue, so it never waits for one that waits for it
+                self._pool.submit(_make, opened, rows)
 
     def close(self) -> None:
         """Stop reading ahead."""
@@ -79,9 +95,8 @@ def take_slice(plan: Plan, orders: Sequence[DomainOrder], rank: int, world: int)
     return Slice(plan, domain, tuple(located))
 
 
-def blocks_of(part: Slice) -> list[tuple[int, int]]:
-    """The blocks (domain, number) that a slice needs."""
-    return [(number, int(block)) for number, _, found in part.located for block in np.unique(found.block)]
+def _make(opened: Future[Content], rows: NDArray[np.int64]) -> None:
+    opened.result().select(rows)
 
 
 def assemble(part: Slice, cache: BlockCache, sequence_length: int) -> Batch:
@@ -89,11 +104,9 @@ def assemble(part: Slice, cache: BlockCache, sequence_length: int) -> Batch:
     size = len(part.domain)
     inputs, labels = (np.empty((size, sequence_length), np.int64) for _ in range(2))
     documents = np.empty((size, sequence_length), np.int32)
-    for number, slots, found in part.located:
-        for block in np.unique(found.block):
-            chosen = found.block == block
-            rows = cache.want(number, int(block)).result()
-            _fill(*rows, found.row[chosen], slots[chosen], inputs, labels, documents)
+    for number, block, rows, slots in part.by_block():
+        held, places = cache.want(number, block).result().select(rows)
+        _fill(*held, places, slots, inputs, labels, documents)
     after = part.plan.after
     return {
         "input_ids": torch.from_numpy(inputs),

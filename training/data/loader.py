@@ -25,7 +25,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from corpus.errors import TrainingError
 from corpus.settings import Settings
-from training.data.batches import Batch, BlockCache, Slice, assemble, blocks_of, take_slice
+from training.data.batches import Batch, BlockCache, Slice, assemble, take_slice
 from training.data.mixture import Change
 from training.data.order import DomainOrder
 from training.data.planner import Exhausted, Planner, PlannerState
@@ -219,9 +219,7 @@ class _Batches(Iterator[Batch]):
             return
         part = take_slice(plan, loader._orders, loader.rank, loader.world)
         self._ahead.append(part)
-        if loader.config.threads:
-            for domain, block in blocks_of(part):
-                self._cache.want(domain, block)
+        self._cache.ahead(part)
 
     def close(self) -> None:
         self._cache.close()

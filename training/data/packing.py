@@ -41,25 +41,52 @@ class Packed(NamedTuple):
         return int(self.tokens.size - self.length.sum(dtype=np.int64))
 
 
+class Layout(NamedTuple):
+    """Which piece of which document stands where; pieces in the order of rows. Follows from lengths alone."""
+
+    document: NDArray[np.int64]
+    start: NDArray[np.int64]
+    """Where the piece starts in its document."""
+    size: NDArray[np.int64]
+    row: NDArray[np.int64]
+    place: NDArray[np.int64]
+    """Where the piece starts in its row."""
+    rows: int
+
+    def of_rows(self, rows: NDArray[np.int64]) -> Layout:
+        """The layout of these rows only, in this order."""
+        first = np.searchsorted(self.row, rows, side="left")
+        count = np.searchsorted(self.row, rows, side="right") - first
+        piece = np.repeat(first - (count.cumsum() - count), count) + np.arange(int(count.sum()))
+        row = np.repeat(np.arange(len(rows)), count)
+        return Layout(self.document[piece], self.start[piece], self.size[piece], row, self.place[piece], len(rows))
+
+
+def lay_out(lengths: NDArray[np.int64], row_length: int, packing: Packing) -> Layout:
+    """Where documents of these lengths go. Empty documents take no room."""
+    return _concat(lengths, row_length) if packing == "concat" else _best_fit(lengths, row_length)
+
+
+def fill(
+    layout: Layout, tokens: NDArray[np.generic], offsets: NDArray[np.int64], row_length: int, padding: int
+) -> Packed:
+    """The rows of a layout; document ``i`` of it is ``tokens[offsets[i]:offsets[i + 1]]``."""
+    rows, row = layout.rows, layout.row
+    out = np.full((rows, row_length), padding, tokens.dtype)
+    _copy(tokens, offsets[layout.document] + layout.start, layout.size, row, layout.place, out)
+    filled = np.bincount(row, weights=layout.size, minlength=rows).astype(np.int32)
+    per_row = np.concatenate([np.zeros(1, np.int64), np.bincount(row, minlength=rows).cumsum()])
+    return Packed(out, filled, per_row, layout.place.astype(np.int32), layout.document)
+
+
 def pack(
     tokens: NDArray[np.generic], offsets: NDArray[np.int64], row_length: int, packing: Packing, padding: int
 ) -> Packed:
     """Pack documents ``tokens[offsets[i]:offsets[i + 1]]`` into rows. Empty documents take no room."""
-    lengths = np.diff(offsets)
-    plan = _concat(lengths, row_length) if packing == "concat" else _best_fit(lengths, row_length)
-    document, start_in_document, size, row, start_in_row, rows = plan
-    out = np.full((rows, row_length), padding, tokens.dtype)
-    _copy(tokens, offsets[document] + start_in_document, size, row, start_in_row, out)
-    filled = np.bincount(row, weights=size, minlength=rows).astype(np.int32)
-    per_row = np.concatenate([np.zeros(1, np.int64), np.bincount(row, minlength=rows).cumsum()])
-    return Packed(out, filled, per_row, start_in_row.astype(np.int32), document)
+    return fill(lay_out(np.diff(offsets), row_length, packing), tokens, offsets, row_length, padding)
 
 
-Plan = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]
-"""Pieces in the order of rows: document, start in it, size, row, start in the row; and the number of rows."""
-
-
-def _concat(lengths: NDArray[np.int64], row_length: int) -> Plan:
+def _concat(lengths: NDArray[np.int64], row_length: int) -> Layout:
     ends = lengths.cumsum()
     total = int(ends[-1]) if ends.size else 0
     rows = -(-total // row_length)
@@ -69,10 +96,10 @@ def _concat(lengths: NDArray[np.int64], row_length: int) -> Plan:
     size = np.diff(np.append(cuts, total))
     document = np.searchsorted(ends, cuts, side="right")
     row = cuts // row_length
-    return document, cuts - (ends - lengths)[document], size, row, cuts - row * row_length, rows
+    return Layout(document, cuts - (ends - lengths)[document], size, row, cuts - row * row_length, rows)
 
 
-def _best_fit(lengths: NDArray[np.int64], row_length: int) -> Plan:
+def _best_fit(lengths: NDArray[np.int64], row_length: int) -> Layout:
     whole, rest = np.divmod(lengths, row_length)
     count = whole + (rest > 0)
     document = np.repeat(np.arange(len(lengths)), count)
@@ -92,7 +119,7 @@ def _best_fit(lengths: NDArray[np.int64], row_length: int) -> Plan:
     document, start, size, row = document[order], start[order], size[order], row[order]
     before = size.cumsum() - size
     start_in_row = before - before[np.searchsorted(row, row, side="left")] if len(row) else before
-    return document, start, size, row, start_in_row, rows
+    return Layout(document, start, size, row, start_in_row, rows)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -29,6 +29,10 @@ class Rows(NamedTuple):
     offsets: NDArray[np.int64]
     starts: NDArray[np.int32]
 
+    def select(self, rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
+        """Rows of the block that is meant, and where ``rows`` stand among them: here they are all there."""
+        return self, rows
+
 
 def token_dtype(vocab: int) -> np.dtype[np.generic]:
     """The smallest type of Parquet that holds the ids of a vocabulary."""

@@ -32,10 +32,18 @@ class Block(NamedTuple):
     rows: int
 
 
-class BlockReader(Protocol):
-    """Turns a block into rows, from any thread. A pure function of the block."""
+class Content(Protocol):
+    """What is in a block."""
 
-    def read(self, block: Block) -> Rows: ...
+    def select(self, rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
+        """Some rows that hold ``rows`` of the block, and where these stand among them. From any thread."""
+        ...
+
+
+class BlockReader(Protocol):
+    """Opens a block, from any thread. Its rows are a pure function of the block."""
+
+    def read(self, block: Block) -> Content: ...
 
 
 @dataclass(frozen=True)
@@ -47,14 +55,20 @@ class Domain:
     reader: BlockReader
     tokens: int
     """Real tokens in all rows."""
+    lazy: bool = False
+    """Whether rows are made when they are asked for, so that asking ahead saves time."""
 
     @property
     def rows(self) -> int:
         return sum(block.rows for block in self.blocks)
 
-    def read(self, block: Block) -> Rows:
-        """The rows of one of ``blocks``."""
+    def open(self, block: Block) -> Content:
+        """One of ``blocks``, to take rows from."""
         return self.reader.read(block)
+
+    def read(self, block: Block) -> Rows:
+        """All rows of one of ``blocks``."""
+        return self.open(block).select(np.arange(block.rows))[0]
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,23 @@
-"""Text shards as a source of rows: tokenised and packed while training.
-
-A block is a row group of a Parquet file, and row ``k`` of a block is a pure function of the block, the tokenizer and
-the packing. How many rows each block makes must be known before training starts, so that any position can be found: the
-text is counted once (all cores, about a second per 0.7 M tokens and core) and the counts are kept in the user's cache
-folder under a name made of everything they depend on.
-"""
+"""The text of a domain: which files, which rows of them, and which columns."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from corpus.commit import canonical_json, current_manifest
+from corpus.commit import current_manifest
 from corpus.errors import TrainingError
 from corpus.settings import Settings
 from corpus.shards import ShardReader
-from corpus.storage import FileEntry, LocalStore, Store, cache_folder, open_store
+from corpus.storage import FileEntry, LocalStore, Store, open_store
 from training.data.files import OpenFiles, Tell, Verify, check_files, local_sha256, silent
-from training.data.packing import PACKING_VERSION, Packed, Packing, pack
-from training.data.rows import Rows
-from training.data.source import Block, Corpus, Domain, unreadable
-from training.data.tokenizer import Tokenizer
 
 TEXT_COLUMNS = ("content", "text")
 Value = str | int | bool
@@ -163,91 +148,3 @@ def _matches(table: pa.Table, where: Mapping[str, Value]) -> pa.Array:
         equal = pc.equal(table.column(column), pa.scalar(value, table.column(column).type))
         mask = pc.and_(mask, pc.fill_null(equal.combine_chunks(), False))
     return mask
-
-
-class TextShards:
-    """Reads blocks of text: documents, tokens, rows."""
-
-    def __init__(self, files: TextFiles, tokenizer: Tokenizer, row_length: int, packing: Packing) -> None:
-        self._files, self._tokenizer = files, tokenizer
-        self._row_length, self._packing = row_length, packing
-        self._open = OpenFiles(files.store, files.entries)
-
-    def groups(self, file: int) -> int:
-        """Row groups of a file."""
-        return self._open.reader(file).groups
-
-    def pack(self, file: int, group: int) -> Packed:
-        """Tokenise and pack one row group."""
-        entry = self._files.entries[file]
-        texts = read_documents(self._open.reader(file), group, self._files, entry).texts
-        tokens, offsets = self._tokenizer.encode(texts)
-        return pack(tokens, offsets, self._row_length, self._packing, self._tokenizer.end)
-
-    def read(self, block: Block) -> Rows:
-        """The rows of a block. Raises ``StorageError`` with shard and row group where they are not the counted ones."""
-        try:
-            packed = self.pack(block.file, block.group)
-        except (OSError, ValueError) as error:
-            raise unreadable(self._open.name(block.file), block.group, error) from None
-        if len(packed.length) != block.rows:
-            what = f"{len(packed.length)} rows instead of {block.rows}"
-            raise unreadable(self._open.name(block.file), block.group, what)
-        return Rows(packed.tokens, packed.length, packed.offsets, packed.starts)
-
-
-def open_text(
-    domains: Mapping[str, TextSource],
-    tokenizer: Tokenizer,
-    *,
-    sequence_length: int,
-    packing: Packing = "concat",
-    verify: Verify = "full",
-    threads: int = 2,
-    tell: Tell = silent,
-) -> Corpus:
-    """A corpus of text that is tokenised on the fly. Counts rows first, where that has not been done yet."""
-    opened: dict[str, Domain] = {}
-    identities = []
-    for name, source in domains.items():
-        files = find_text(name, source, verify=verify, tell=tell)
-        shards = TextShards(files, tokenizer, sequence_length + 1, packing)
-        # documents only depend on what the files hold and which rows and column are taken
-        taken = [files.identity(), tokenizer.digest, tokenizer.end, sequence_length, packing, PACKING_VERSION]
-        identity = [name, [entry.sha256 for entry in files.entries], *taken]
-        identities.append(identity)
-        blocks, tokens = _counted(files, shards, taken, threads, tell)
-        opened[name] = Domain(name, blocks, shards, tokens)
-    return Corpus(
-        digest=hashlib.sha256(canonical_json(identities)).hexdigest(),
-        tokenizer_digest=tokenizer.digest,
-        tokenizer=tokenizer.data,
-        vocab=tokenizer.vocab,
-        eos=tokenizer.end,
-        sequence_length=sequence_length,
-        packing=packing,
-        domains=opened,
-    )
-
-
-def _counted(
-    files: TextFiles, shards: TextShards, taken: Sequence[object], threads: int, tell: Tell
-) -> tuple[tuple[Block, ...], int]:
-    """Blocks of a domain and its tokens, file by file from the cache or by counting."""
-    blocks: list[Block] = []
-    tokens = 0
-    with ThreadPoolExecutor(max(1, threads), "count") as pool:
-        for number, entry in enumerate(files.entries):
-            key = hashlib.sha256(canonical_json([entry.sha256, *taken])).hexdigest()
-            path = cache_folder() / "packed" / f"{key}.json"
-            if path.is_file():
-                counts = json.loads(path.read_text("utf-8"))
-            else:
-                tell(f"counting the rows of {files.name}: {Path(entry.name).name}, once")
-                packed = pool.map(partial(shards.pack, number), range(shards.groups(number)))
-                counts = [(len(found.length), int(found.length.sum(dtype=np.int64))) for found in packed]
-                path.parent.mkdir(parents=True, exist_ok=True)
-                LocalStore(str(path.parent)).swap(path.name, json.dumps(counts).encode())
-            blocks += [Block(number, group, rows) for group, (rows, _) in enumerate(counts) if rows]
-            tokens += sum(count for _, count in counts)
-    return tuple(blocks), tokens

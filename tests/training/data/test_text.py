@@ -16,7 +16,8 @@ from corpus.errors import StorageError, TrainingError
 from corpus.ledger import Ledger
 from corpus.storage import LocalStore, publish_file
 from tests.training.data.made import open_loader, stream_hash, take, texts, write_text
-from training.data.text import TextSource, find_text, open_text, read_documents
+from training.data.on_the_fly import open_text
+from training.data.text import TextSource, find_text, read_documents
 from training.data.tokenizer import train_bpe
 from training.data.write import TRAIN, Split, write_shard
 
@@ -98,7 +99,7 @@ def test_text_is_counted_once(sources, tokenizer, monkeypatch, tmp_path):
     monkeypatch.setenv("CORPUS_CACHE", str(tmp_path / "fresh"))
     said = []
     first = opened(sources, tokenizer, tell=said.append)
-    assert len([line for line in said if line.startswith("counting the rows")]) == 4
+    assert len([line for line in said if line.startswith("counting the tokens")]) == 4
     said.clear()
     second = opened(sources, tokenizer, tell=said.append)
     assert said == []
@@ -121,7 +122,7 @@ def test_altered_text_is_another_corpus_and_counted_anew(sources, tokenizer, tmp
     write_text(tmp_path / "a" / "a1.parquet", texts(999, 25, 20), group=1000)
     said = []
     after = opened(sources, tokenizer, tell=said.append)
-    assert [line for line in said if "counting" in line] == ["counting the rows of a: a1.parquet, once"]
+    assert [line for line in said if "counting" in line] == ["counting the tokens of a: a1.parquet, once"]
     assert after.digest != before.digest
     with pytest.raises(TrainingError, match="corpus: state has"):
         open_loader(after).load_state_dict(state)
@@ -145,12 +146,52 @@ def test_text_altered_while_training_stops_it_with_file_and_row_group(sources, t
     corpus = opened(sources, tokenizer)
     write_text(tmp_path / "b" / "b.parquet", texts(77, 300, 30), group=100)
     domain = corpus.domains["b"]
-    with pytest.raises(StorageError, match=r"rows instead of \d+") as caught:
+    with pytest.raises(StorageError, match=r"documents instead of \d+") as caught:
         domain.read(domain.blocks[1])
     assert "b.parquet, row group 1" in caught.value.where
     (tmp_path / "b" / "b.parquet").unlink()
     with pytest.raises(StorageError, match="cannot be read"):
         opened_anew(domain).read(domain.blocks[0])
+
+
+def test_a_text_that_changed_its_tokens_is_named_when_a_row_asks_for_it(sources, tokenizer, tmp_path):
+    domain = opened(sources, tokenizer).domains["b"]
+    documents = pq.read_table(tmp_path / "b" / "b.parquet")
+    assert documents.num_rows > 50
+    changed = ["some other words" for _ in range(documents.num_rows)]
+    groups = pq.ParquetFile(tmp_path / "b" / "b.parquet").metadata.row_group(0).num_rows
+    write_text(tmp_path / "b" / "b.parquet", changed, group=groups)
+    with pytest.raises(StorageError, match=r"a document has \d+ tokens instead of \d+") as caught:
+        domain.read(domain.blocks[0])
+    assert "b.parquet, row group 0" in caught.value.where
+
+
+def test_rows_cost_no_more_than_the_documents_that_they_hold(sources, tokenizer):
+    """A block is opened without tokenising it, each document is tokenised once, and all ways give the same rows."""
+    domain = opened(sources, tokenizer).domains["a"]
+    counted = []
+
+    def encode(texts):
+        counted.append(len(texts))
+        return tokenizer.encode(texts)
+
+    domain.reader.encode = encode
+    block = max(domain.blocks, key=lambda block: block.rows)
+    whole = domain.read(block)
+    total = sum(counted)
+    counted.clear()
+    content = domain.open(block)
+    assert counted == []
+    held, places = content.select(np.array([block.rows - 1, 0]))
+    assert 0 < sum(counted) < total / 2
+    for place, row in zip(places, (block.rows - 1, 0), strict=True):
+        assert np.array_equal(held.tokens[place], whole.tokens[row])
+        assert held.length[place] == whole.length[row]
+        pieces = [rows.starts[rows.offsets[at] : rows.offsets[at + 1]] for rows, at in ((held, place), (whole, row))]
+        assert np.array_equal(*pieces)
+    for row in range(block.rows):
+        content.select(np.array([row]))
+    assert sum(counted) == total
 
 
 def opened_anew(domain):
