@@ -28,7 +28,7 @@ FILES, GROUP = 4, 256
 VOCAB = 32_768
 LEXICON, WORDS = 50_000, 420.0
 """Words of a domain's lexicon; median words of a document (the logarithm has a standard deviation of one)."""
-TOKENS_PER_WORD = 2.0
+TOKENS_PER_WORD = 1.5
 """Roughly; only the size of the corpus depends on it."""
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.large_string())])
 

@@ -146,13 +146,14 @@ class OpenFiles:
         readers: OrderedDict[int, ShardReader] = mine["readers"]
         if number not in readers:
             # a file of Arrow's own: reading it leaves Python's lock alone, and it closes with its reader
-            readers[number] = ShardReader(pa.OSFile(str(self._path(number))), check_pages=True)
+            readers[number] = ShardReader(pa.OSFile(str(self.path(number))), check_pages=True)
             if len(readers) > OPEN_FILES:
                 readers.popitem(last=False)
         readers.move_to_end(number)
         return readers[number]
 
-    def _path(self, number: int) -> Path:
+    def path(self, number: int) -> Path:
+        """A local path of file ``number``; of a remote one that of its checked copy."""
         entry = self._entries[number]
         if isinstance(self._store, LocalStore):
             return Path(self._store.root) / entry.name

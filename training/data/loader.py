@@ -194,23 +194,30 @@ class _Batches(Iterator[Batch]):
         self._cache = BlockCache(domains, threads=config.threads, capacity=capacity)
         self._ahead: deque[Slice] = deque()
         self._ended = False
+        self._failure: TrainingError | None = None
         self._stride = (loader._stride if get_worker_info() is not None else None) or (1, 0)
 
     def __next__(self) -> Batch:
         loader = self._loader
-        while not self._ended and len(self._ahead) <= loader.config.prefetch:
+        while not self._ended and not self._ahead:
             self._plan_one()
         if not self._ahead:
-            raise StopIteration
+            raise self._failure or StopIteration
         part = self._ahead[0]  # it stays where it cannot be read, so that asking again skips nothing
         batch = assemble(part, self._cache, loader.corpus.sequence_length)
         self._ahead.popleft()
+        # only now, so that the first batch does not wait behind those to come
+        while not self._ended and len(self._ahead) < loader.config.prefetch:
+            self._plan_one()
         loader._state = part.plan.after
         return batch
 
     def _plan_one(self) -> None:
         loader = self._loader
-        plan = self._planner.plan()
+        try:
+            plan = self._planner.plan()
+        except TrainingError as error:
+            plan, self._failure = None, error  # of a step to come: the batches before it are whole
         if plan is None:
             self._ended = True
             return

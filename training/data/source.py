@@ -139,18 +139,18 @@ class TokenShards:
     """Reads blocks of token shards."""
 
     def __init__(self, files: OpenFiles, row_length: int) -> None:
-        self._files, self._row_length = files, row_length
+        self.files, self._row_length = files, row_length
 
     def read(self, block: Block) -> Rows:
         """The rows of a block. Raises ``StorageError`` with shard and row group where they cannot be read."""
         try:
-            table = self._files.reader(block.file).group(block.group, ["tokens", "length", "starts"])
+            table = self.files.reader(block.file).group(block.group, ["tokens", "length", "starts"])
             rows = from_table(table, self._row_length)
         except (OSError, ValueError, IndexError) as error:
-            raise unreadable(self._files.name(block.file), block.group, error) from None
+            raise unreadable(self.files.name(block.file), block.group, error) from None
         if len(rows.length) != block.rows:
             what = f"{len(rows.length)} rows instead of {block.rows}"
-            raise unreadable(self._files.name(block.file), block.group, what)
+            raise unreadable(self.files.name(block.file), block.group, what)
         return rows
 
 

@@ -48,7 +48,7 @@ def _shards(name: str, domain: Domain) -> list[Path]:
         raise TrainingError(
             f"domain {name!r} holds text, not tokens", fix="run a tokenize manifest, and export what it publishes"
         )
-    return [reader._files._path(number) for number in sorted({block.file for block in domain.blocks})]
+    return [reader.files.path(number) for number in sorted({block.file for block in domain.blocks})]
 
 
 def _link(source: Path, target: Path) -> None:

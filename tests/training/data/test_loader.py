@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from itertools import islice
 from pathlib import Path
 
@@ -617,16 +618,15 @@ def test_nothing_is_left_in_shared_memory(corpus):
 
 
 def test_threads_end_with_the_loader(blocks):
-    import threading
-
-    before = threading.active_count()
+    before = set(threading.enumerate())
     loaders = [open_loader(blocks, threads=3) for _ in range(4)]
     for loader in loaders:
         next(iter(loader))
-    assert threading.active_count() > before
+    started = [thread for thread in threading.enumerate() if thread not in before and thread.name.startswith("loader")]
+    assert len(started) >= len(loaders)
     for loader in loaders:
         loader.close()
-    assert threading.active_count() == before
+    assert not any(thread.is_alive() for thread in started)
 
 
 # 10: shards that cannot be read
