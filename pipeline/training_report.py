@@ -14,13 +14,14 @@ from training.job import DONE, LOG
 from training.saved import checkpoints
 
 PAGE = "report.html"
-ORDER = ("source", "prune", "continued", "static", "magnitude", "scratch")
+ORDER = ("source", "prune", "continued", "static", "magnitude", "random", "scratch")
 ABOUT = {
     "source": "the model that is pruned, trained here",
     "prune": "pruning to the target shape; losses are those of the cut model",
     "continued": "the pruned model, trained on with dynamic batch loading",
     "static": "the pruned model, trained on with the mixture as it is",
     "magnitude": "the target shape by the size of weights, trained on like `continued`",
+    "random": "the target shape at random, trained on like `continued`",
     "scratch": "the target shape from fresh weights",
 }
 

@@ -24,7 +24,7 @@ from training.pruning.learner import Gates
 from training.pruning.target import Target, target_shape
 from training.shape import LlamaShape
 
-Baseline = Literal["scratch", "magnitude", "static"]
+Baseline = Literal["scratch", "magnitude", "random", "static"]
 
 
 class TrainedSource(Settings):

@@ -7,6 +7,7 @@ compared with. Each part is a phase with a folder of its own; a phase that is fi
     static/      the same without it: the mixture stays as it is
     scratch/     the target shape from fresh weights, with the tokens (or the FLOPs) of pruning and continued together
     magnitude/   the target shape by the size of weights, then continued as ``continued`` is
+    random/      the target shape at random, likewise
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from training.evaluate import Evaluation
 from training.job import Job, Observe, precision_of
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
-from training.pruning.baselines import magnitude_masks
+from training.pruning.baselines import magnitude_masks, random_masks
 from training.pruning.cut import cut
 from training.pruning.learner import Pruning
 from training.ranks import Ranks
@@ -70,10 +71,13 @@ class _Run:
         static = recipe.continued.model_copy(update={"dynamic": None})
         if "static" in recipe.baselines:
             self._continue("static", static, losses)
-        if "magnitude" in recipe.baselines:
-            model = open_model(folder)
-            small = cut(model, magnitude_masks(model, recipe.target))
-            self._phase("magnitude", recipe.continued, LanguageModel(small), f"{origin} {aim[0]}", losses)
+        for name in ("magnitude", "random"):
+            if name in recipe.baselines:
+                model = open_model(folder)
+                masks = magnitude_masks(model, recipe.target)
+                if name == "random":
+                    masks = random_masks(model, recipe.target, recipe.prune.seed)
+                self._phase(name, recipe.continued, LanguageModel(cut(model, masks)), f"{origin} {aim[0]}", losses)
         if "scratch" in recipe.baselines:
             rows = recipe.prune.steps * recipe.prune.global_batch / recipe.continued.global_batch
             dearer = self.shape.flops_per_token / self.smaller.flops_per_token if recipe.scratch == "compute" else 1.0

@@ -38,6 +38,7 @@ def recipe(tokens, output, **changes):
         target=Target(layers=2, hidden=24, intermediate=32, heads=2),
         prune=phase(schedule=Schedule(peak=1e-3, warmup=0.1)),
         continued=phase(dynamic=DynamicLoading(every=5, floor=0.05)),
+        baselines=("static", "magnitude", "random", "scratch"),
         executor="local",
     )
     return base.model_copy(update=changes)
@@ -51,7 +52,7 @@ def done(tokens, tmp_path_factory):
 
 def test_every_phase_ends_in_a_model_of_its_shape(done):
     folder, summaries = done
-    assert set(summaries) == {"source", "prune", "continued", "static", "magnitude", "scratch"}
+    assert set(summaries) == {"source", "prune", "continued", "static", "magnitude", "random", "scratch"}
     small = SHAPE.model_copy(update={"layers": 2, "hidden": 24, "intermediate": 32, "heads": 2, "kv_heads": 1})
     for name in summaries:
         assert read_shape(folder / name / "model") == (SHAPE if name == "source" else small)

@@ -1,4 +1,4 @@
-"""What pruning is compared with: the same shape by the size of weights or at random; as many units without a shape."""
+"""What pruning is compared with: the same shape by the size of weights, or at random."""
 
 from __future__ import annotations
 
@@ -16,21 +16,6 @@ def magnitude_masks(model: Llama, target: Target) -> Masks:
     """Keep the units whose weights have the largest norm: all weights of a layer, all that read or write a hidden
     dimension, all of a key and value head with its query heads, all three rows of an intermediate unit."""
     return _top(_sizes(model), model, target)
-
-
-def nonuniform_masks(model: Llama, target: Target) -> Masks:
-    """As ``magnitude_masks``, but heads and intermediate units compete across the layers that remain, as in CoFi (Xia
-    et al. 2022, arXiv 2204.00408). Layers differ in width then: ``cut`` refuses such masks, the masked model runs."""
-    sizes, kept = _sizes(model), kept_units(model.shape, target)
-    equal = _top(sizes, model, target)
-
-    def chosen(name: str, score: Tensor) -> Tensor:
-        flat = score.where(equal.layer[:, None] > 0, -torch.inf).flatten()
-        first = flat.argsort(descending=True, stable=True)[: kept["layer"] * kept[name]]
-        return torch.zeros_like(flat).index_fill(0, first, 1.0).view_as(score)
-
-    head, inner = chosen("head", sizes.head), chosen("intermediate", sizes.intermediate)
-    return equal._replace(head=head, intermediate=inner)
 
 
 def random_masks(model: Llama, target: Target, seed: int) -> Masks:

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from corpus.errors import ManifestError
 from training.llama import Llama, new_model
-from training.pruning.baselines import magnitude_masks, nonuniform_masks, random_masks
+from training.pruning.baselines import magnitude_masks, random_masks
 from training.pruning.constraint import Lagrange, Scale
 from training.pruning.masks import GAMMA, GROUPS, LIMIT, ZETA, PruningMasks
-from training.pruning.target import Target, kept_units, target_shape, units
+from training.pruning.target import Target, kept_units, target_shape
 from training.shape import LlamaShape, Masks
 
 SOURCE = LlamaShape(layers=4, hidden=32, intermediate=96, heads=4, kv_heads=4, head_dim=8, vocab=48)
@@ -334,21 +334,3 @@ def test_magnitude_keeps_what_is_large(tied: bool) -> None:
     assert masks.head[0].tolist() == [1, 0, 1, 1]
     assert masks.layer.tolist() == [1, 1, 0, 1]
     assert masks.hidden.nonzero().flatten().tolist() == [5, 6]
-
-
-def test_without_equal_layers_the_same_number_of_units_remains_in_other_places() -> None:
-    model = new_model(SOURCE, 0)
-    with torch.no_grad():
-        for parameter in model.model.layers[1].parameters():
-            parameter.mul_(2)
-        for parameter in model.model.layers[3].parameters():
-            parameter.mul_(0.5)  # the layer that goes
-    masks, equal = nonuniform_masks(model, TARGET), magnitude_masks(model, TARGET)
-    assert torch.equal(masks.layer, equal.layer)
-    assert torch.equal(masks.hidden, equal.hidden)
-    for group in ("head", "intermediate"):
-        found = getattr(masks, group).sum(dim=-1).tolist()
-        each = kept_units(SOURCE, TARGET)[group]
-        assert sum(found) == 3 * each
-        assert found[1] == units(SOURCE)[group] > each
-        assert found[3] == 0
