@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from corpus.commit import CorpusManifest, TaskRecord, canonical_json, publish_corpus
 from corpus.errors import ManifestError
@@ -36,6 +37,8 @@ from training.data.tokenizer import Tokenizer, open_tokenizer, read_tokenizer
 from training.data.write import HELD_OUT, TRAIN, Split, split_files
 
 LIBRARIES = ("pyarrow", "numpy", "tokenizers")
+PLACES: Any = {"verify": True, "domains": {"__all__": {"paths"}}, "tokenizer": {"path"}}
+"""Settings that say where things lie, not what comes out: they are no part of the corpus."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def tokenize(manifest: TokenizeManifest, watcher: Watcher) -> RunResult:
     began = time.perf_counter()
     config, place = manifest.tokenize, Place(manifest.output.path, manifest.output.storage_options)
     sides = list(_sides(config))
-    code = code_identity(("corpus", "training"), LIBRARIES)
+    code = code_identity(("corpus", "training/data"), LIBRARIES)
     tasks = sum(len(side.files.entries) for side in sides)
     identity = [[side.domain, side.split.name, [entry.sha256 for entry in side.files.entries]] for side in sides]
     run_id = f"{manifest.name}-{task_key(code, config.model_dump(mode='json'), identity)[:12]}"
@@ -191,7 +194,7 @@ def _corpus(
             "index": (_publish_json(store, "index", canonical_json(index.model_dump(mode="json"))),),
         },
         ledger=ledger.close(where=f"run {manifest.name}: rows against documents"),
-        stages=({"kind": "tokenize", **config.model_dump(mode="json", exclude={"verify"})},),
+        stages=({"kind": "tokenize", **config.model_dump(mode="json", exclude=PLACES)},),
         code=code,
     )
     return corpus, links
