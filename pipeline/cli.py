@@ -113,11 +113,19 @@ def validate(manifest: ManifestPath, overrides: Overrides = [], as_json: Json = 
 
 @app.command()
 def status(output: Output, as_json: Json = False) -> None:
-    """What a run is doing, or where it stopped."""
+    """What a run is doing, or where it stopped; of a training, how far each phase is."""
     from corpus.storage import open_store
     from pipeline import console
     from pipeline.status import read_status
+    from pipeline.training_report import is_training, progress, progress_line
 
+    if is_training(Path(output)):
+        phases = progress(Path(output))
+        if as_json:
+            typer.echo(json.dumps({"output": output, "phases": phases}))
+        else:
+            console.print_rows([(phase["phase"], progress_line(phase)) for phase in phases])
+        return
     found = read_status(open_store(output))
     if as_json:
         typer.echo(json.dumps(found))

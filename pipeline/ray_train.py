@@ -18,7 +18,7 @@ from typing import Any
 
 from corpus.errors import CorpusError, RunError
 from pipeline.executors.ray import RayExecutor
-from training.job import DONE, LOG
+from training.folder import DONE, LOG
 from training.ranks import Ranks
 from training.recipe import ShearedRecipe, check
 from training.sheared import run_sheared

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.curves import Line, by_domain, chart
-from training.job import DONE, LOG
-from training.saved import checkpoints
+from training.folder import DONE, LOG, checkpoints
 
 PAGE = "report.html"
 ORDER = ("source", "prune", "continued", "static", "magnitude", "random", "scratch")
@@ -57,6 +56,30 @@ def read_phases(folder: Path) -> list[PhaseLog]:
 def is_training(folder: Path) -> bool:
     """Whether a folder holds phases of a training."""
     return any((folder / name / LOG).is_file() for name in ORDER)
+
+
+def progress(folder: Path) -> list[dict[str, Any]]:
+    """How far each phase is: its state, updates done, last training loss and last mean held-out loss."""
+    found = []
+    for phase in read_phases(folder):
+        held_out = mean_loss(phase.evaluations[-1]["held_out"]) if phase.evaluations else None
+        found.append(
+            {
+                "phase": phase.name,
+                "state": "finished" if phase.summary else "not finished",
+                "step": phase.lines[-1]["step"] if phase.lines else 0,
+                "loss": phase.steps[-1]["loss"] if phase.steps else None,
+                "held_out": held_out,
+            }
+        )
+    return found
+
+
+def progress_line(entry: Mapping[str, Any]) -> str:
+    """One entry of ``progress``, for people."""
+    losses = {"loss": entry["loss"], "held out": entry["held_out"]}
+    told = "".join(f", {name} {value:.4f}" for name, value in losses.items() if value is not None)
+    return f"{entry['state']}, step {entry['step']}{told}"
 
 
 def mean_loss(losses: Mapping[str, float]) -> float:

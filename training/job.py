@@ -15,11 +15,11 @@ from corpus.commit import canonical_json
 from corpus.errors import TrainingError
 from training.config import Phase
 from training.data.source import Corpus
+from training.folder import DONE
 from training.learner import Learner
 from training.ranks import Ranks
 
 Observe = Callable[[Mapping[str, Any]], None]
-DONE, LOG, MODEL = "done.json", "log.jsonl", "model"
 
 
 @dataclass

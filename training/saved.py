@@ -8,7 +8,6 @@ named by their parameters and whole, however many ranks hold parts of them: anot
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -30,12 +29,13 @@ from torch.optim import Optimizer
 
 from corpus.errors import TrainingError
 from corpus.failpoints import failpoint
+from training.folder import CHECKPOINTS, PARTIAL, STATE, checkpoints
 from training.ranks import Ranks
 
 KEPT = 2
 """Checkpoints that stay; older ones are removed."""
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+WEIGHTS, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 
 
 class TrainerState(BaseModel):
@@ -69,11 +69,11 @@ def save_checkpoint(folder: Path, module: nn.Module, optimiser: Optimizer, state
     weights = whole_weights(module)
     moments: Any = get_optimizer_state_dict(module, optimiser, options=WHOLE).get("state", {})
     if ranks.leads:
-        final = folder / "checkpoints" / f"step-{state.step:08d}"
-        partial = final.with_suffix(".partial")
+        final = folder / CHECKPOINTS / f"step-{state.step:08d}"
+        partial = final.with_suffix(PARTIAL)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_file(_separate(weights), partial / MODEL)
+        save_file(_separate(weights), partial / WEIGHTS)
         save_file(
             _separate({f"{name}/{key}": value for name, found in moments.items() for key, value in found.items()}),
             partial / OPTIMISER,
@@ -88,12 +88,6 @@ def save_checkpoint(folder: Path, module: nn.Module, optimiser: Optimizer, state
         for old in checkpoints(folder)[:-KEPT]:
             shutil.rmtree(old)
     ranks.barrier()
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints of a phase, oldest first."""
-    found = (folder / "checkpoints").glob("step-*")
-    return sorted(path for path in found if path.suffix != ".partial" and (path / STATE).is_file())
 
 
 def read_state(checkpoint: Path) -> TrainerState:
@@ -112,7 +106,7 @@ def load_tensors(checkpoint: Path, module: nn.Module, optimiser: Optimizer) -> N
     """Restore weights and moments. Every rank reads the whole file and keeps its part."""
     options = StateDictOptions(full_state_dict=True, strict=True)
     try:
-        weights: dict[str, Any] = load_file(checkpoint / MODEL)
+        weights: dict[str, Any] = load_file(checkpoint / WEIGHTS)
         flat = load_file(checkpoint / OPTIMISER)
     except Exception as error:  # the library raises its own kind for torn files
         raise TrainingError(f"the checkpoint cannot be read: {error}", where=str(checkpoint)) from None
@@ -132,10 +126,3 @@ def _separate(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
         name: (value.detach().cpu() if isinstance(value, Tensor) else torch.tensor(float(value))).clone().contiguous()
         for name, value in sorted(tensors.items())
     }
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a small JSON file whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
-    partial.replace(path)

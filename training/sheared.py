@@ -20,6 +20,7 @@ from typing import Any
 from training.checkpoint import model_digest, open_model
 from training.config import Phase
 from training.evaluate import Evaluation
+from training.folder import write_json
 from training.job import Job, Observe, precision_of
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
@@ -28,7 +29,6 @@ from training.pruning.cut import cut
 from training.pruning.learner import Pruning
 from training.ranks import Ranks
 from training.recipe import Data, ShearedRecipe, check, open_data, references
-from training.saved import write_json
 from training.shape import LlamaShape
 from training.trainer import Trainer
 

@@ -1,10 +1,5 @@
 """The trainer: one phase from its first step, or from its last checkpoint, to a saved model.
 
-    <folder>/log.jsonl         one line per ``log_every`` steps and per evaluation
-    <folder>/checkpoints/      to resume from
-    <folder>/model/            what was learnt: a plain Hugging Face checkpoint
-    <folder>/done.json         the summary; a phase that has it is not run again
-
 The gradient of a step is that of the mean over all labelled tokens of the global batch, however it is cut into ranks
 and micro-batches. A resumed phase goes on bit by bit on the same number of ranks (on a CPU; some GPU kernels add in an
 order of their own). What is learnt, and how its loss comes about, is the learner's business.
@@ -29,17 +24,16 @@ from training.data.batches import IGNORE, Batch
 from training.data.loader import Loader, LoaderConfig
 from training.dynamic import Mixer
 from training.evaluate import Evaluation
-from training.job import DONE, LOG, MODEL, Job, Observe, batch_tokens, finished, precision_of, same_job
+from training.folder import DONE, LOG, MODEL, checkpoints, write_json
+from training.job import Job, Observe, batch_tokens, finished, precision_of, same_job
 from training.parallel import accumulating, whole, wrap
 from training.ranks import Ranks
 from training.saved import (
     TrainerState,
-    checkpoints,
     load_tensors,
     read_state,
     save_checkpoint,
     whole_weights,
-    write_json,
 )
 
 

@@ -79,6 +79,14 @@ def test_the_answer_names_the_pruned_model_and_the_losses(local):
     assert set(answer["metrics"]) == {f"held-out loss, {name}" for name in digests(output)}
 
 
+def test_status_says_how_far_each_phase_is(local):
+    done = run_pipeline("status", str(local[0]), "--json")
+    phases = {entry["phase"]: entry for entry in json.loads(done.stdout)["phases"]}
+    assert set(phases) == set(digests(local[0]))
+    assert {entry["state"] for entry in phases.values()} == {"finished"}
+    assert phases["continued"]["held_out"] == local[1]["metrics"]["held-out loss, continued"]
+
+
 def test_the_report_is_one_page_without_scripts(local):
     page = (local[0] / "report.html").read_text("utf-8")
     assert "<script" not in page

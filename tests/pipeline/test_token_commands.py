@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.training.data.made import run_pipeline, texts, write_manifest, write_text
+from tests.training.data.made import ROOT, run_pipeline, texts, write_manifest, write_text
 
 LENGTH = 24
 
@@ -94,3 +96,34 @@ def test_validate_knows_token_corpora_and_trainings(tokens, tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["train"] == "sheared"
     assert not (tmp_path / "run").exists()
+
+
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from pipeline.cli import main; main(sys.argv[1:])"
+
+
+def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line where torch is not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_all_but_training_works_without_torch(tokens, tmp_path):
+    out, text = tokens
+    tokenize = {"domains": {"web": {"paths": [str(text)]}}, "tokenizer": {"train": {"vocab": 300}}}
+    manifest = write_manifest(tmp_path / "t.yaml", tmp_path / "o", tokenize)
+    commands = [
+        ("run", str(manifest)),
+        ("validate", str(manifest)),
+        *((command, str(out)) for command in ("status", "report", "verify")),
+        ("export", str(out), "mds", str(tmp_path / "mds")),
+    ]
+    for command in commands:
+        done = without_torch(*command)
+        assert done.returncode == 0, (command, done.stderr)
+    recipe = json.loads((Path(__file__).parent / "sheared.json").read_text("utf-8"))
+    (tmp_path / "s.yaml").write_text(json.dumps(recipe | {"data": str(out), "output": str(tmp_path / "run")}))
+    done = without_torch("run", str(tmp_path / "s.yaml"))
+    assert done.returncode == 2
+    assert "training needs torch" in done.stderr
+    assert "corpus-pipeline[train]" in done.stderr

@@ -16,8 +16,8 @@ from corpus.errors import TrainingError
 from tests.training.jobs import job, numbers, phase
 from training.checkpoint import open_model
 from training.config import Schedule
+from training.folder import checkpoints
 from training.ranks import Ranks
-from training.saved import checkpoints
 from training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]

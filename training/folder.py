@@ -1,0 +1,32 @@
+"""What lies in the folder of a phase. Needs no torch, so that reports can be written anywhere.
+
+<folder>/log.jsonl         one line per ``log_every`` steps and per evaluation
+<folder>/checkpoints/      to resume from
+<folder>/model/            what was learnt: a plain Hugging Face checkpoint
+<folder>/done.json         the summary; a phase that has it is not run again
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+LOG, CHECKPOINTS, MODEL, DONE = "log.jsonl", "checkpoints", "model", "done.json"
+STATE = "state.json"
+"""Within a checkpoint: written last."""
+PARTIAL = ".partial"
+"""Suffix of what is not whole yet."""
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints of a phase, oldest first."""
+    found = (folder / CHECKPOINTS).glob("step-*")
+    return sorted(path for path in found if path.suffix != PARTIAL and (path / STATE).is_file())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a small JSON file whole or not at all."""
+    partial = path.with_suffix(PARTIAL)
+    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
+    partial.replace(path)
