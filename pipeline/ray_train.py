@@ -18,6 +18,8 @@ from typing import Any
 
 from corpus.errors import CorpusError, RunError
 from pipeline.executors.ray import RayExecutor
+from pipeline.run import only_driver
+from pipeline.task import Place
 from training.folder import DONE, LOG
 from training.ranks import Ranks
 from training.recipe import ShearedRecipe, check
@@ -31,13 +33,13 @@ Tell = Callable[[str], None]
 def train_sheared(recipe: ShearedRecipe, tell: Tell) -> dict[str, dict[str, Any]]:
     """Run the recipe to its end; returns the summary of each phase. Raises ``CorpusError``."""
     check(recipe)
-    if recipe.executor == "local":
-        return run_sheared(recipe, Ranks.current(), lambda line: _tell(line, tell))
     recipe = _absolute(recipe)
-    recipe.output.mkdir(parents=True, exist_ok=True)
-    with RayExecutor(workers=_processors(recipe)) as executor, _followed(recipe.output, tell):
-        tell(executor.describe())
-        _fit(recipe)
+    with only_driver(Place(str(recipe.output))):
+        if recipe.executor == "local":
+            return run_sheared(recipe, Ranks.current(), lambda line: _tell(line, tell))
+        with RayExecutor(workers=_processors(recipe)) as executor, _followed(recipe.output, tell):
+            tell(executor.describe())
+            _fit(recipe)
     folders = sorted(recipe.output.glob(f"*/{DONE}"))
     return {path.parent.name: json.loads(path.read_text("utf-8")) for path in folders}
 

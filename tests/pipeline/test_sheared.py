@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.training.data.made import run_pipeline, texts, write_manifest, write_text
 
@@ -122,6 +123,16 @@ def test_ray_starts_again_what_died_and_learns_what_a_plain_process_does(tokens,
     assert "prune: step 4: going on from checkpoint step-00000004" in done.stderr.replace("\n  ", " ")
     assert digests(tmp_path / "out") == digests(local[0])
     assert resumed(tmp_path / "out", "prune") == ["step-00000004"]
+
+
+def test_a_second_run_into_the_same_folder_is_turned_away(tokens, tmp_path):
+    manifest = write_recipe(tmp_path / "sheared.yaml", tokens, tmp_path / "out", executor="local")
+    (tmp_path / "out" / ".work").mkdir(parents=True)
+    with FileLock(tmp_path / "out" / ".work" / "lock"):
+        done = run_pipeline("run", str(manifest))
+    assert done.returncode == 1
+    assert "another run is writing to this output" in done.stderr
+    assert not (tmp_path / "out" / "source").exists()
 
 
 def test_two_workers_share_the_work(tokens, tmp_path, local):
