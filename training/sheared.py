@@ -112,11 +112,18 @@ class _Run:
         """Held-out losses of the source model, measured once."""
         path = self.recipe.output / "source_losses.json"
         phase = self.recipe.continued
-        key = [origin, self.data.held_out.digest, phase.evaluate_rows, phase.precision]
+        measured = [phase.evaluate_rows, phase.precision, phase.document_attention]
+        key = [origin, self.data.held_out.digest, *measured]
         known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         if known.get("of") != key:
             module = LanguageModel(open_model(folder)).module.to(self.ranks.device)
-            evaluation = Evaluation(self.data.held_out, phase.evaluate_rows, self.ranks, micro_batch=phase.micro_batch)
+            evaluation = Evaluation(
+                self.data.held_out,
+                phase.evaluate_rows,
+                self.ranks,
+                micro_batch=phase.micro_batch,
+                document_attention=phase.document_attention,
+            )
             known = {"of": key, "losses": evaluation.losses(module, precision=precision_of(phase, self.ranks))}
             if self.ranks.leads:
                 path.parent.mkdir(parents=True, exist_ok=True)

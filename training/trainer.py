@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from training.data.batches import IGNORE, Batch
 from training.data.loader import Loader, LoaderConfig
 from training.dynamic import Mixer
 from training.evaluate import Evaluation
-from training.folder import DONE, LOG, MODEL, checkpoints, write_json
+from training.folder import CHECKPOINTS, DONE, LOG, MODEL, checkpoints, write_json
 from training.job import Job, Observe, batch_tokens, finished, precision_of, same_job
 from training.parallel import accumulating, whole, wrap
 from training.ranks import Ranks
@@ -47,7 +48,13 @@ class Trainer:
             global_batch=phase.global_batch, seed=phase.seed, weights=phase.weights, window=phase.window
         )
         self.loader = Loader(job.train, config, rank=ranks.rank, world=ranks.world)
-        self.evaluation = Evaluation(job.held_out, phase.evaluate_rows, ranks, micro_batch=phase.micro_batch)
+        self.evaluation = Evaluation(
+            job.held_out,
+            phase.evaluate_rows,
+            ranks,
+            micro_batch=phase.micro_batch,
+            document_attention=phase.document_attention,
+        )
         self.mixer = Mixer(phase.dynamic, job.reference) if phase.dynamic else None
         self.precision = precision_of(phase, ranks)
         job.learner.module.to(ranks.device)
@@ -204,6 +211,7 @@ class Trainer:
         if self.ranks.leads:
             self.job.learner.save(self.job.folder / MODEL, weights, self.job.train.tokenizer)
             write_json(self.job.folder / DONE, summary)
+            shutil.rmtree(self.job.folder / CHECKPOINTS, ignore_errors=True)  # the moments: twice the model's size
         self.ranks.barrier()
         return summary
 

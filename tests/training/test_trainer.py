@@ -16,7 +16,10 @@ from corpus.errors import TrainingError
 from tests.training.jobs import job, numbers, phase
 from training.checkpoint import open_model
 from training.config import Schedule
+from training.data.source import open_tokens
+from training.evaluate import Evaluation
 from training.folder import checkpoints
+from training.learner import LanguageModel
 from training.ranks import Ranks
 from training.trainer import Trainer
 
@@ -136,6 +139,7 @@ def test_a_checkpoint_of_two_ranks_serves_one(tokens, tmp_path, parallel):
 
 def test_a_finished_phase_is_not_run_again(tokens, whole):
     folder, summary = whole
+    assert not checkpoints(folder)
     before = (folder / "log.jsonl").stat().st_mtime_ns
     assert train(folder, tokens) == summary
     assert (folder / "log.jsonl").stat().st_mtime_ns == before
@@ -151,8 +155,14 @@ def test_a_loss_that_is_no_number_stops_the_run(tokens, tmp_path):
         train(tmp_path, tokens, schedule=Schedule(peak=1e36, warmup=0.0), dynamic=None)
 
 
-def test_attention_within_documents_is_another_loss(tokens, tmp_path, whole):
+def test_attention_within_documents_is_another_loss_in_training_and_on_held_out_rows(tokens, tmp_path, whole):
     train(tmp_path, tokens, document_attention=True)
+    model = open_model(tmp_path / "model")
+    module, corpus = LanguageModel(model).module, open_tokens(str(tokens), "held_out")
+    told = [line["held_out"] for line in numbers(tmp_path) if "held_out" in line][-1]
+    for within in (True, False):
+        evaluation = Evaluation(corpus, 4, Ranks.current(), micro_batch=4, document_attention=within)
+        assert (evaluation.losses(module, precision=None) == pytest.approx(told, abs=1e-4)) == within
     losses = [[line["loss"] for line in numbers(folder) if "loss" in line] for folder in (tmp_path, whole[0])]
     assert losses[0] != losses[1]
     assert losses[0][-1] < losses[0][0] - 0.3

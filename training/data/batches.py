@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from training.data.order import DomainOrder, Located
 from training.data.planner import Plan
+from training.data.rows import Rows
 from training.data.source import Content, Domain
 
 IGNORE = -100
@@ -117,6 +118,15 @@ def assemble(part: Slice, cache: BlockCache, sequence_length: int) -> Batch:
         "mix_version": torch.tensor(part.plan.version),
         "cursor": torch.tensor([after.taken, after.carry], dtype=torch.int64),
     }
+
+
+def lay(held: Rows, places: NDArray[np.int64], sequence_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Inputs, labels and documents of some rows of a block: [rows, L] each."""
+    size = len(places)
+    inputs, labels = (np.empty((size, sequence_length), np.int64) for _ in range(2))
+    documents = np.empty((size, sequence_length), np.int32)
+    _fill(*held, places, np.arange(size), inputs, labels, documents)
+    return torch.from_numpy(inputs), torch.from_numpy(labels), torch.from_numpy(documents)
 
 
 @numba.njit(cache=True, nogil=True)
