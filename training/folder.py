@@ -1,7 +1,7 @@
 """What lies in the folder of a phase. Needs no torch, so that reports can be written anywhere.
 
 <folder>/log.jsonl         one line per ``log_every`` steps and per evaluation
-<folder>/checkpoints/      to resume from
+<folder>/checkpoints/      to resume from; gone once the phase is finished
 <folder>/model/            what was learnt: a plain Hugging Face checkpoint
 <folder>/done.json         the summary; a phase that has it is not run again
 """
