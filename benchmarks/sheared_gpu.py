@@ -37,25 +37,46 @@ from training.trainer import Trainer
 SHARES = "source=.34,prune=.2,continued=.115,static=.115,magnitude=.115"
 """Of the seconds, in steps; training from scratch comes on top: its steps follow from those of the others."""
 WARM, TIMED = 4, 12
+LARGE = {
+    "source": {"layers": 14, "hidden": 768, "intermediate": 2304, "heads": 12, "kv_heads": 12, "head_dim": 64},
+    "target": {"layers": 10, "hidden": 512, "intermediate": 1408, "heads": 8},
+}
+TINY = {
+    "source": {"layers": 4, "hidden": 64, "intermediate": 192, "heads": 4, "kv_heads": 4, "head_dim": 16},
+    "target": {"layers": 3, "hidden": 48, "intermediate": 128, "heads": 3},
+}
 
 
 def main() -> None:
     arguments = _arguments()
     began = time.perf_counter()
-    tokens = open_tokens(str(arguments.tokens))
+    base = _recipe(arguments)
+    trained = base.source.train
+    assert trained is not None
+    speeds = _speeds(trained.shape, base.target, base.prune, open_data(base), arguments.output / "speed")
+    print({name: f"{1 / seconds:.2f} steps/s" for name, seconds in speeds.items()}, flush=True)
+    left = arguments.seconds - (time.perf_counter() - began)
+    shares = {name: float(value) for name, value in (part.split("=") for part in arguments.shares.split(","))}
+    summaries = run_sheared(_dealt(base, base.prune, speeds, left, shares), Ranks.current(), _Told(began))
+    target = target_shape(trained.shape, base.target)
+    result = {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "torch": torch.__version__,
+        "source": trained.shape.model_dump() | {"parameters": trained.shape.parameters},
+        "target": target.model_dump() | {"parameters": target.parameters},
+        "step_seconds": speeds,
+        "source_losses": json.loads((arguments.output / "source_losses.json").read_text())["losses"],
+        "phases": summaries,
+        "seconds": time.perf_counter() - began,
+    }
+    (arguments.output / "result.json").write_text(json.dumps(result, indent=1))
+    _print_table(result)
+
+
+def _recipe(arguments: argparse.Namespace) -> ShearedRecipe:
+    """The models, and phases that only measure speed."""
     tiny = arguments.tiny
-    shape = LlamaShape(
-        layers=4 if tiny else 14,
-        hidden=64 if tiny else 768,
-        intermediate=192 if tiny else 2304,
-        heads=4 if tiny else 12,
-        kv_heads=4 if tiny else 12,
-        head_dim=16 if tiny else 64,
-        vocab=tokens.vocab,
-    )
-    target = Target(layers=3, hidden=48, intermediate=128, heads=3)
-    if not tiny:
-        target = Target(layers=10, hidden=512, intermediate=1408, heads=8)
+    sizes = TINY if tiny else LARGE
     phase = Phase(
         steps=WARM + TIMED,
         global_batch=4 if tiny else 32,
@@ -67,44 +88,31 @@ def main() -> None:
         evaluate_every=10**6,
         checkpoint_every=10**6,
     )
-    base = ShearedRecipe(
+    shape = LlamaShape(**sizes["source"], vocab=open_tokens(str(arguments.tokens)).vocab)
+    return ShearedRecipe(
         train="sheared",
         output=arguments.output,
         data=str(arguments.tokens),
         source=Source(train=TrainedSource(shape=shape, phase=phase)),
-        target=target,
+        target=Target(**sizes["target"]),
         prune=phase,
         continued=phase,
         executor="local",
         scratch=arguments.scratch,
     )
-    data = open_data(base)
-    speeds = _speeds(shape, target, phase, data, arguments.output / "speed")
-    print({name: f"{1 / seconds:.2f} steps/s" for name, seconds in speeds.items()}, flush=True)
-    left = arguments.seconds - (time.perf_counter() - began)
-    shares = {name: float(value) for name, value in (part.split("=") for part in arguments.shares.split(","))}
-    recipe = _dealt(base, phase, speeds, left, shares)
-    shown: dict[str, float] = {}
 
-    def observe(line: Any) -> None:
+
+class _Told:
+    """Prints evaluations, and a line of training now and then."""
+
+    def __init__(self, began: float) -> None:
+        self._began, self._last = began, 0.0
+
+    def __call__(self, line: Any) -> None:
         now = time.perf_counter()
-        if "held_out" in line or now - shown.get("at", 0) > 15:
-            shown["at"] = now
-            print(f"{now - began:6.1f}s", json.dumps(_rounded(line)), flush=True)
-
-    summaries = run_sheared(recipe, Ranks.current(), observe)
-    result = {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "torch": torch.__version__,
-        "source": shape.model_dump() | {"parameters": shape.parameters},
-        "target": target_shape(shape, target).model_dump() | {"parameters": target_shape(shape, target).parameters},
-        "step_seconds": speeds,
-        "source_losses": json.loads((arguments.output / "source_losses.json").read_text())["losses"],
-        "phases": summaries,
-        "seconds": time.perf_counter() - began,
-    }
-    (arguments.output / "result.json").write_text(json.dumps(result, indent=1))
-    _print_table(result)
+        if "held_out" in line or now - self._last > 15:
+            self._last = now
+            print(f"{now - self._began:6.1f}s", json.dumps(_rounded(line)), flush=True)
 
 
 def _arguments() -> argparse.Namespace:

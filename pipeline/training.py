@@ -77,8 +77,8 @@ def check_recipe(recipe: Recipe) -> dict[str, object]:
         return {"train": recipe.train, "data": str(recipe.data)}
     from training.recipe import check
 
-    source, target = check(recipe)
-    shapes = {"source": source, "target": target}
+    found = check(recipe)
+    shapes = {"source": found.source, "target": found.target}
     told = {name: f"{shape.parameters:,} parameters, {shape.model_dump()}" for name, shape in shapes.items()}
     return {"train": recipe.train, **told, "output": str(recipe.output)}
 

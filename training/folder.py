@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from corpus.storage import LocalStore
+
 LOG, CHECKPOINTS, MODEL, DONE = "log.jsonl", "checkpoints", "model", "done.json"
 STATE = "state.json"
 """Within a checkpoint: written last."""
@@ -25,8 +27,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix != PARTIAL and (path / STATE).is_file())
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a small JSON file whole or not at all."""
-    partial = path.with_suffix(PARTIAL)
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
-    partial.replace(path)
+def publish(path: Path, value: Any) -> None:
+    """Put a small JSON file in its place, whole or not at all."""
+    LocalStore(str(path.parent)).swap(path.name, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")

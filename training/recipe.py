@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -100,8 +100,16 @@ class Data:
     held_out: Corpus
 
 
-def check(recipe: ShearedRecipe) -> tuple[LlamaShape, LlamaShape]:
-    """Everything that can be known before training: corpus, domains, shapes. Returns source and target shape.
+class Checked(NamedTuple):
+    """What a recipe is about, once it is known to work."""
+
+    data: Data
+    source: LlamaShape
+    target: LlamaShape
+
+
+def check(recipe: ShearedRecipe) -> Checked:
+    """Everything that can be known before training: corpus, domains, shapes.
 
     Raises ``ManifestError``, ``TrainingError`` or ``StorageError`` with what to do about it.
     """
@@ -125,7 +133,7 @@ def check(recipe: ShearedRecipe) -> tuple[LlamaShape, LlamaShape]:
     smaller = target_shape(shape, recipe.target)
     for phase in (recipe.prune, recipe.continued):
         _check_mixture(phase, data)
-    return shape, smaller
+    return Checked(data, shape, smaller)
 
 
 def open_data(recipe: ShearedRecipe) -> Data:

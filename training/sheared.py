@@ -20,7 +20,7 @@ from typing import Any
 from training.checkpoint import model_digest, open_model
 from training.config import Phase
 from training.evaluate import Evaluation
-from training.folder import write_json
+from training.folder import publish
 from training.job import Job, Observe, precision_of
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
@@ -28,28 +28,18 @@ from training.pruning.baselines import magnitude_masks, random_masks
 from training.pruning.cut import cut
 from training.pruning.learner import Pruning
 from training.ranks import Ranks
-from training.recipe import Data, ShearedRecipe, check, open_data, references
-from training.shape import LlamaShape
+from training.recipe import Checked, ShearedRecipe, check, references
 from training.trainer import Trainer
 
 
 def run_sheared(recipe: ShearedRecipe, ranks: Ranks, observe: Observe) -> dict[str, dict[str, Any]]:
     """Run all phases on this rank; returns their summaries by name."""
-    shape, smaller = check(recipe)
-    return _Run(recipe, shape, smaller, open_data(recipe), ranks, observe).all()
+    return _Run(recipe, check(recipe), ranks, observe).all()
 
 
 class _Run:
-    def __init__(
-        self,
-        recipe: ShearedRecipe,
-        shape: LlamaShape,
-        smaller: LlamaShape,
-        data: Data,
-        ranks: Ranks,
-        observe: Observe,
-    ) -> None:
-        self.recipe, self.shape, self.smaller, self.data = recipe, shape, smaller, data
+    def __init__(self, recipe: ShearedRecipe, checked: Checked, ranks: Ranks, observe: Observe) -> None:
+        self.recipe, (self.data, self.shape, self.smaller) = recipe, checked
         self.ranks, self.observe = ranks, observe
         self.summaries: dict[str, dict[str, Any]] = {}
 
@@ -126,7 +116,6 @@ class _Run:
             )
             known = {"of": key, "losses": evaluation.losses(module, precision=precision_of(phase, self.ranks))}
             if self.ranks.leads:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(path, known)
+                publish(path, known)
             self.ranks.barrier()
         return dict(known["losses"])

@@ -25,7 +25,7 @@ from training.data.batches import IGNORE, Batch
 from training.data.loader import Loader, LoaderConfig
 from training.dynamic import Mixer
 from training.evaluate import Evaluation
-from training.folder import CHECKPOINTS, DONE, LOG, MODEL, checkpoints, write_json
+from training.folder import CHECKPOINTS, DONE, LOG, MODEL, checkpoints, publish
 from training.job import Job, Observe, batch_tokens, finished, precision_of, same_job
 from training.parallel import accumulating, whole, wrap
 from training.ranks import Ranks
@@ -210,7 +210,7 @@ class Trainer:
         weights = whole_weights(self.job.learner.module)
         if self.ranks.leads:
             self.job.learner.save(self.job.folder / MODEL, weights, self.job.train.tokenizer)
-            write_json(self.job.folder / DONE, summary)
+            publish(self.job.folder / DONE, summary)
             shutil.rmtree(self.job.folder / CHECKPOINTS, ignore_errors=True)  # the moments: twice the model's size
         self.ranks.barrier()
         return summary

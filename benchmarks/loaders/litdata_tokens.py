@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from litdata import CombinedStreamingDataset, StreamingDataLoader, StreamingDataset, TokensLoader
 
-from benchmarks.loaders.stream import Batch, Spec, Stream, split_rows
+from benchmarks.loaders.stream import Spec, StatefulStream, Stream
 
 
 def collate(samples: list[Any]) -> torch.Tensor:
     return torch.from_numpy(np.stack(samples).astype(np.int64))
 
 
-class LitData(Stream):
+class LitData(StatefulStream):
     """One pass, until a domain has no more rows."""
 
     def __init__(self, spec: Spec) -> None:
@@ -33,17 +32,7 @@ class LitData(Stream):
         mixed = CombinedStreamingDataset(
             parts, seed=spec.seed, weights=list(spec.weights.values()), iterate_over_all=False
         )
-        self.loader = StreamingDataLoader(mixed, batch_size=spec.mine, num_workers=0, collate_fn=collate)
-
-    def batches(self) -> Iterator[Batch]:
-        for rows in self.loader:
-            yield split_rows(rows)
-
-    def state(self) -> Any:
-        return self.loader.state_dict()
-
-    def load(self, state: Any) -> None:
-        self.loader.load_state_dict(state)
+        super().__init__(StreamingDataLoader(mixed, batch_size=spec.mine, num_workers=0, collate_fn=collate))
 
 
 def open_stream(spec: Spec, candidate: str) -> Stream:

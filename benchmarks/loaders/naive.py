@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from benchmarks.loaders.stream import Batch, Spec, Stream, split_rows
+from benchmarks.loaders.stream import Spec, StatefulStream, Stream
 
 Row = NDArray[np.generic]
 
@@ -60,21 +59,11 @@ def collate(rows: list[Row]) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows).astype(np.int64))
 
 
-class Naive(Stream):
+class Naive(StatefulStream):
     """StatefulDataLoader without workers."""
 
     def __init__(self, spec: Spec) -> None:
-        self.loader = StatefulDataLoader(ParquetRows(spec), batch_size=spec.mine, num_workers=0, collate_fn=collate)
-
-    def batches(self) -> Iterator[Batch]:
-        for rows in self.loader:
-            yield split_rows(rows)
-
-    def state(self) -> Any:
-        return self.loader.state_dict()
-
-    def load(self, state: Any) -> None:
-        self.loader.load_state_dict(state)
+        super().__init__(StatefulDataLoader(ParquetRows(spec), batch_size=spec.mine, num_workers=0, collate_fn=collate))
 
 
 def open_stream(spec: Spec, candidate: str) -> Stream:

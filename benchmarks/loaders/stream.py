@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,24 +54,41 @@ class Batch(NamedTuple):
     domain: torch.Tensor | None = None
 
 
-class Stream:
+class Stream(ABC):
     """A loader at work. ``load`` is called before ``batches``, and ``state`` between two batches."""
 
+    @abstractmethod
     def batches(self) -> Iterator[Batch]:
         """Batches from the loaded state on, until the loader has no more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def state(self) -> Any:
         """State after the batch yielded last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load(self, state: Any) -> None:
         """Go on after the batch that ``state`` belongs to."""
-        raise NotImplementedError
 
     def set_weights(self, weights: dict[str, float], step: int) -> None:
         """Mix by ``weights`` from ``step`` on."""
         raise NotOfferedError("weights are fixed when the loader is made")
+
+
+class StatefulStream(Stream):
+    """A loader of rows of length + 1 tokens that keeps its own state."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def batches(self) -> Iterator[Batch]:
+        for rows in self.loader:
+            yield split_rows(rows)
+
+    def state(self) -> Any:
+        return self.loader.state_dict()
+
+    def load(self, state: Any) -> None:
+        self.loader.load_state_dict(state)
 
 
 def import_candidate(candidate: str) -> ModuleType:

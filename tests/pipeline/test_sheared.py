@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.training.data.made import run_pipeline, texts, write_manifest, write_text
+from tests.training.data.made import easy_and_hard, run_pipeline
 
 PHASE = {
     "steps": 16,
@@ -26,18 +26,7 @@ PHASE = {
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tokens")
-    write_text(folder / "easy.parquet", ["one two three four five six seven"] * 300)
-    write_text(folder / "hard.parquet", texts(3, 400, 40))
-    tokenize = {
-        "sequence_length": 32,
-        "held_out": 0.1,
-        "tokenizer": {"train": {"vocab": 300, "sample_bytes": "100KiB"}},
-        "domains": {name: {"paths": [str(folder / f"{name}.parquet")]} for name in ("easy", "hard")},
-    }
-    done = run_pipeline("run", str(write_manifest(folder / "tokenize.yaml", folder / "out", tokenize)))
-    assert done.returncode == 0, done.stderr
-    return folder / "out"
+    return easy_and_hard(tmp_path_factory.mktemp("tokens"))
 
 
 def write_recipe(path: Path, tokens: Path, output: Path, **changes) -> Path:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import pickle
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,8 @@ def test_torch_computes_the_same_in_batches_of_mixed_lengths(tmp_path: Path) -> 
     assert ((exact * halved).sum(1) > 0.99).all()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
-def test_without_torch_bf16_says_what_to_install(folder: Path) -> None:
+def test_without_torch_bf16_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModelError, match="torch and transformers"):
         open_encoder(backbone(folder, precision="bf16"), folder)
 

@@ -120,3 +120,18 @@ def open_loader(corpus: Corpus, *, rank: int = 0, world: int = 1, **settings: An
     return Loader(
         corpus, LoaderConfig(**{"global_batch": 8, "seed": 1, "window": 2, **settings}), rank=rank, world=world
     )
+
+
+def easy_and_hard(folder: Path, length: int = 32) -> Path:
+    """A token corpus of two domains with held-out rows and 300 token ids, by a real run; returns its folder."""
+    write_text(folder / "easy.parquet", ["one two three four five six seven"] * 300)
+    write_text(folder / "hard.parquet", texts(3, 400, 40))
+    tokenize = {
+        "sequence_length": length,
+        "held_out": 0.1,
+        "tokenizer": {"train": {"vocab": 300, "sample_bytes": "100KiB"}},
+        "domains": {name: {"paths": [str(folder / f"{name}.parquet")]} for name in ("easy", "hard")},
+    }
+    done = run_pipeline("run", str(write_manifest(folder / "tokenize.yaml", folder / "out", tokenize)))
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
