@@ -83,7 +83,7 @@ class Trainer:
         for step in range(self.state.step, phase.steps):
             losses = self._step(step, self._next(batches)) or losses
             if (step + 1) % phase.checkpoint_every == 0 and step + 1 < phase.steps:
-                save_checkpoint(self.job.folder, self.job.learner.module, self.optimiser, self.state, self.ranks)
+                self._save()
         self.loader.close()
         return self._finish(losses)
 
@@ -93,6 +93,11 @@ class Trainer:
         waited = self.state.waited + time.perf_counter() - began
         self.state = self.state.model_copy(update={"waited": waited})
         return batch
+
+    def _save(self) -> None:
+        mixer = self.mixer.state_dict() if self.mixer else None
+        state = self.state.model_copy(update={"loader": self.loader.state_dict(), "mixer": mixer})
+        save_checkpoint(self.job.folder, self.job.learner.module, self.optimiser, state, self.ranks)
 
     def _resume(self) -> None:
         found = checkpoints(self.job.folder)
@@ -143,10 +148,7 @@ class Trainer:
         if numbers:
             facts = {**numbers, "lr": phase.schedule.peak * factor, **self.job.learner.facts()}
             self._log(facts | {"weights": self.loader.weights})
-        losses = self._evaluate() if phase.evaluates_after(step) else None
-        state = {"loader": self.loader.state_dict(batch), "mixer": self.mixer.state_dict() if self.mixer else None}
-        self.state = self.state.model_copy(update=state)
-        return losses
+        return self._evaluate() if phase.evaluates_after(step) else None
 
     def _backward(self, step: int, batch: Batch) -> tuple[torch.Tensor, int]:
         """Gradients of the whole batch; returns its mean loss over all ranks (without the penalty) and its tokens."""
@@ -205,7 +207,7 @@ class Trainer:
             "held_out": dict(losses),
             "weights": self.loader.weights,
             "journal": [change.model_dump(mode="json") for change in self.loader.journal],
-            "drawn": dict(zip(self.loader.domains, state.loader["planner"]["taken"], strict=True)),
+            "drawn": self.loader.drawn,
         }
         weights = whole_weights(self.job.learner.module)
         if self.ranks.leads:

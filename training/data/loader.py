@@ -97,6 +97,11 @@ class Loader(IterableDataset[Batch]):
         return self._planner.weights()
 
     @property
+    def drawn(self) -> dict[str, int]:
+        """Rows that each domain has given, over all ranks, up to the batch yielded last."""
+        return dict(zip(self.domains, self._state.taken, strict=True))
+
+    @property
     def journal(self) -> tuple[Change, ...]:
         """Every change of weights so far, those declared for later steps included."""
         return self._planner.journal()
