@@ -27,11 +27,12 @@ from training.job import Job
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
 from training.pruning.learner import Gates, Pruning
+from training.pruning.recipe import ShearedRecipe
+from training.pruning.run import run_sheared
 from training.pruning.target import Target, target_shape
 from training.ranks import Ranks
-from training.recipe import Data, ShearedRecipe, Source, TrainedSource, open_data
+from training.recipe import Data, Source, TrainedSource, open_data
 from training.shape import LlamaShape
-from training.sheared import run_sheared
 from training.trainer import Trainer
 
 SHARES = "source=.34,prune=.2,continued=.115,static=.115,magnitude=.115"

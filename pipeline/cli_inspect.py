@@ -18,8 +18,8 @@ def status(output: Output, as_json: Json = False) -> None:
     """What a run is doing, or where it stopped; of a training, how far each phase is."""
     from corpus.storage import open_store
     from pipeline import console
+    from pipeline.phase_logs import is_training, progress, progress_line
     from pipeline.status import read_status
-    from pipeline.training_report import is_training, progress, progress_line
 
     if is_training(Path(output)):
         phases = progress(Path(output))
@@ -130,9 +130,10 @@ def report(output: Output, as_json: Json = False) -> None:
     """Write the dataset card (README.md) and the report (report.html) of a run anew; of a training the report."""
     from corpus.storage import open_store
     from pipeline.explain import published
+    from pipeline.phase_logs import is_training
     from pipeline.report import write_report
     from pipeline.tokenize_card import write_token_card
-    from pipeline.training_report import is_training, write_training_report
+    from pipeline.training_report import write_training_report
 
     store = open_store(output)
     if is_training(Path(output)):

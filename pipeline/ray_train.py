@@ -20,23 +20,23 @@ from corpus.errors import CorpusError, RunError
 from pipeline.executors.ray import RayExecutor
 from pipeline.run import only_driver
 from pipeline.task import Place
-from training.folder import DONE, LOG
+from training.folder import DONE, LOG, RECIPE, publish
 from training.ranks import Ranks
-from training.recipe import ShearedRecipe, check
-from training.sheared import run_sheared
+from training.recipe import TrainingRecipe
 
 RESTARTS = 3
 POLL_S = 0.5
 Tell = Callable[[str], None]
 
 
-def train_sheared(recipe: ShearedRecipe, tell: Tell) -> dict[str, dict[str, Any]]:
+def train_on_tokens(recipe: TrainingRecipe, tell: Tell) -> dict[str, dict[str, Any]]:
     """Run the recipe to its end; returns the summary of each phase. Raises ``CorpusError``."""
-    check(recipe)
-    recipe = _absolute(recipe)
+    recipe.check()
+    recipe = recipe.absolute()
     with only_driver(Place(str(recipe.output))):
+        publish(recipe.output / RECIPE, {"train": recipe.train, "phases": list(recipe.about().items())})
         if recipe.executor == "local":
-            return run_sheared(recipe, Ranks.current(), lambda line: _tell(line, tell))
+            return recipe.run(Ranks.current(), lambda line: _tell(line, tell))
         with RayExecutor(workers=_processors(recipe)) as executor, _followed(recipe.output, tell):
             tell(executor.describe())
             _fit(recipe)
@@ -44,21 +44,11 @@ def train_sheared(recipe: ShearedRecipe, tell: Tell) -> dict[str, dict[str, Any]
     return {path.parent.name: json.loads(path.read_text("utf-8")) for path in folders}
 
 
-def _absolute(recipe: ShearedRecipe) -> ShearedRecipe:
-    """The recipe with paths that mean the same in workers, which start in folders of their own."""
-    changed: dict[str, Any] = {"output": recipe.output.absolute()}
-    if "://" not in recipe.data:
-        changed["data"] = str(Path(recipe.data).absolute())
-    if recipe.source.path is not None:
-        changed["source"] = recipe.source.model_copy(update={"path": recipe.source.path.absolute()})
-    return recipe.model_copy(update=changed)
-
-
-def _processors(recipe: ShearedRecipe) -> int:
+def _processors(recipe: TrainingRecipe) -> int:
     return max(recipe.workers, len(os.sched_getaffinity(0)))
 
 
-def _fit(recipe: ShearedRecipe) -> None:
+def _fit(recipe: TrainingRecipe) -> None:
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -68,7 +58,7 @@ def _fit(recipe: ShearedRecipe) -> None:
     has_gpus = resources.get("GPU", 0) >= recipe.workers
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"recipe": recipe.model_dump(mode="json")},
+        train_loop_config={"recipe": recipe},
         scaling_config=ScalingConfig(num_workers=recipe.workers, use_gpu=has_gpus),
         run_config=RunConfig(
             name="train",
@@ -82,7 +72,7 @@ def _fit(recipe: ShearedRecipe) -> None:
         raise _cause(error, recipe) from None
 
 
-def _cause(error: Any, recipe: ShearedRecipe) -> CorpusError:
+def _cause(error: Any, recipe: TrainingRecipe) -> CorpusError:
     found = list(getattr(error, "worker_failures", {}).values())
     ours = [failure for failure in found if isinstance(failure, CorpusError)]
     ours += [cause for failure in found if isinstance(cause := getattr(failure, "cause", None), CorpusError)]
@@ -99,7 +89,8 @@ def _work(config: Mapping[str, Any]) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(get_device())
     ranks = Ranks.current()
-    run_sheared(ShearedRecipe.model_validate(config["recipe"]), ranks, _Gauges() if ranks.leads else _ignore)
+    recipe: TrainingRecipe = config["recipe"]
+    recipe.run(ranks, _Gauges() if ranks.leads else _ignore)
 
 
 def _ignore(line: Mapping[str, Any]) -> None:

@@ -14,8 +14,9 @@ from training.config import Optimiser, Phase, Schedule
 from training.data.loader import LoaderConfig
 from training.dynamic import DynamicLoading, GivenReference, ScalingReference, SourceReference
 from training.pruning.learner import Gates
+from training.pruning.recipe import ShearedRecipe
 from training.pruning.target import Target
-from training.recipe import ShearedRecipe, Source, TrainedSource
+from training.recipe import Source, TrainedSource
 from training.shape import LlamaShape
 
 PARTS: dict[str, dict[str, type[BaseModel]]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,22 +19,30 @@ from quality_models.extractor.recipe import ExtractorRecipe
 from quality_models.recipe import CascadeRecipe, ClassifierRecipe
 
 if TYPE_CHECKING:
-    from training.recipe import ShearedRecipe
+    from training.recipe import TrainingRecipe
 
-Recipe = Union[ExtractorRecipe, ClassifierRecipe, CascadeRecipe, "ShearedRecipe"]
-KINDS = ("extractor", "classifier", "cascade", "sheared")
+Recipe = Union[ExtractorRecipe, ClassifierRecipe, CascadeRecipe, "TrainingRecipe"]
+TRAININGS = {
+    "sheared": ("training.pruning.recipe", "ShearedRecipe"),
+    "ssd": ("training.ssd.recipe", "SsdRecipe"),
+    "moe": ("training.moe.recipe", "MoeRecipe"),
+    "modularity": ("training.modularity.recipe", "ModularityRecipe"),
+}
+"""What trains on a token corpus: module and class of its settings, imported when asked for as they need torch."""
+KINDS = ("extractor", "classifier", "cascade", *TRAININGS)
 """What ``train:`` may say."""
 
 
 def recipe_type(kind: str) -> type[Recipe]:
-    """The settings behind ``train: kind``. Those of trainers need torch, so they are imported when asked for."""
-    if kind == "sheared":
+    """The settings behind ``train: kind``."""
+    if kind in TRAININGS:
+        module, name = TRAININGS[kind]
         try:
-            from training.recipe import ShearedRecipe
+            found: type[Recipe] = getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:
             fix = "pip install 'corpus-pipeline[train]'"
             raise ManifestError(f"training needs {error.name}, which is not installed", fix=fix) from None
-        return ShearedRecipe
+        return found
     known: dict[str, type[Recipe]] = {
         "extractor": ExtractorRecipe,
         "classifier": ClassifierRecipe,
@@ -75,12 +84,7 @@ def check_recipe(recipe: Recipe) -> dict[str, object]:
     """What can be known of a recipe before training. Raises ``CorpusError`` where it cannot work."""
     if isinstance(recipe, (ExtractorRecipe, ClassifierRecipe, CascadeRecipe)):
         return {"train": recipe.train, "data": str(recipe.data)}
-    from training.recipe import check
-
-    found = check(recipe)
-    shapes = {"source": found.source, "target": found.target}
-    told = {name: f"{shape.parameters:,} parameters, {shape.model_dump()}" for name, shape in shapes.items()}
-    return {"train": recipe.train, **told, "output": str(recipe.output)}
+    return {"train": recipe.train, **recipe.check(), "output": str(recipe.output)}
 
 
 def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
@@ -98,15 +102,20 @@ def train(recipe: Recipe, tell: Callable[[str], None]) -> TrainingResult:
         return TrainingResult(path, digest, {m.name: m.value for m in card.metrics})
     if isinstance(recipe, ExtractorRecipe):
         return _train_extractor(recipe, tell)
-    from pipeline.ray_train import train_sheared
-    from pipeline.training_report import mean_loss, write_training_report
+    from pipeline.phase_logs import mean_loss
+    from pipeline.ray_train import train_on_tokens
+    from pipeline.training_report import write_training_report
 
-    summaries = train_sheared(recipe, tell)
-    report = write_training_report(recipe.output)
-    tell(f"report: {report}")
-    model = recipe.output / "continued" / "model" / "model.safetensors"
-    losses = {f"held-out loss, {name}": mean_loss(found["held_out"]) for name, found in summaries.items()}
-    return TrainingResult(model, hashlib.sha256(model.read_bytes()).hexdigest(), losses)
+    summaries = train_on_tokens(recipe, tell)
+    tell(f"report: {write_training_report(recipe.output)}")
+    product = recipe.product()
+    losses = {
+        f"{kind.replace('held_out', 'held-out loss')}, {name}": mean_loss(found[kind])
+        for name, found in summaries.items()
+        for kind in found
+        if kind.startswith("held_out")
+    }
+    return TrainingResult(product, hashlib.sha256(product.read_bytes()).hexdigest(), losses)
 
 
 def _train_extractor(recipe: ExtractorRecipe, tell: Callable[[str], None]) -> TrainingResult:

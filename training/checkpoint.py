@@ -1,4 +1,4 @@
-"""Models on disk: plain Hugging Face folders of a ``LlamaForCausalLM``, read and written without that library.
+"""Models on disk: plain Hugging Face folders, read and written without that library.
 
 Only ``config.json`` and safetensors are read: data, no code. What the decoder here would compute otherwise than the
 checkpoint means (biases, scaled rotary positions, another activation, quantised weights) is refused, never
@@ -24,12 +24,12 @@ from torch import Tensor
 from corpus.errors import ModelError
 from corpus.storage import sha256_of
 from training.data.tokenizer import read_tokenizer
+from training.hub import FEED_FORWARDS, config_of, foreign, inward, outward, shape_of
 from training.llama import Llama
 from training.shape import LlamaShape
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
-_PLAIN = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
 _FREQUENCIES = ".rotary_emb.inv_freq"
 """Older checkpoints store rotary frequencies in every layer; they follow from the configuration."""
 _PRECISIONS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -40,14 +40,14 @@ _AGAIN = "download or convert the model again: save_pretrained(folder, safe_seri
 def read_shape(folder: Path) -> LlamaShape:
     """The shape of the model in ``folder``. Raises ``ModelError`` for another kind of model."""
     config = _read_json(folder, CONFIG)
-    if config.get("model_type") != "llama":
+    if config.get("model_type") not in FEED_FORWARDS:
         raise ModelError(
             f"this is a {config.get('model_type')!r} model",
             where=str(folder / CONFIG),
-            fix="pruning and training here know model_type llama (LLaMA, SmolLM, TinyLlama and their like)",
+            fix="training here knows model_type llama (LLaMA, SmolLM, TinyLlama and their like) and arcee with relu",
         )
     try:
-        faults, shape = _foreign(config), _shape(config)
+        faults, shape = foreign(config), shape_of(config)
     except KeyError as error:
         raise ModelError(f"the configuration lacks {error}", where=str(folder / CONFIG), fix=_AGAIN) from None
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
@@ -59,38 +59,13 @@ def read_shape(folder: Path) -> LlamaShape:
     return shape
 
 
-def _foreign(config: Mapping[str, Any]) -> list[str]:
-    """What the model computes otherwise than ``training.llama``."""
-    faults = [f"{key} is {config[key]!r}" for key, plain in _PLAIN.items() if config.get(key, plain) != plain]
-    ropes = [config.get(key) or {} for key in ("rope_parameters", "rope_scaling")]
-    kinds = {str(found.get("rope_type", found.get("type", "default"))) for found in ropes}
-    return faults + [f"rotary positions are scaled ({kind})" for kind in sorted(kinds - {"default"})]
-
-
-def _shape(config: Mapping[str, Any]) -> LlamaShape:
-    heads, rope = config["num_attention_heads"], config.get("rope_parameters") or {}
-    return LlamaShape(
-        layers=config["num_hidden_layers"],
-        hidden=config["hidden_size"],
-        intermediate=config["intermediate_size"],
-        heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        vocab=config["vocab_size"],
-        max_positions=config.get("max_position_embeddings", 2048),
-        rope_theta=rope.get("rope_theta", config.get("rope_theta", 10000.0)),
-        norm_eps=config.get("rms_norm_eps", 1e-6),
-        tied=config.get("tie_word_embeddings", False),
-    )
-
-
 def open_model(folder: Path) -> Llama:
     """The model in ``folder``, in float32. Raises ``ModelError`` where a tensor is missing, extra, or not sound."""
     shape = read_shape(folder)
     tensors = _read_tensors(folder)
     with torch.device("meta"):
         model = Llama(shape)
-    wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
+    wanted = {name: value.shape for name, value in outward(dict(model.named_parameters())).items()}
     # a tied output layer may be stored as well, as long as it is the embedding
     head = tensors.pop(HEAD, None) if shape.tied else None
     faults = _faults(tensors, wanted)
@@ -100,7 +75,7 @@ def open_model(folder: Path) -> Llama:
         shown = "\n  ".join(faults[:10]) + (f"\n  and {len(faults) - 10} more" if len(faults) > 10 else "")
         what = f"the weights are not those of the configuration\n  {shown}"
         raise ModelError(what, where=str(folder), fix=_AGAIN)
-    state = {name: value.float() for name, value in tensors.items()}
+    state = {name: value.float() for name, value in inward(tensors, shape).items()}
     if shape.tied:
         state[HEAD] = state[EMBEDDING]
     model.load_state_dict(state, assign=True)
@@ -133,10 +108,10 @@ def save_model(
     if found is not None:
         found.save(partial)
     end = found.end if found is not None else None
-    _write_json(partial / CONFIG, _config(model.shape, dtype, end))
+    _write_json(partial / CONFIG, config_of(model.shape, dtype, end))
     _write_json(partial / "generation_config.json", {"eos_token_id": end, "pad_token_id": end})
-    named = sorted(model.named_parameters())
-    tensors = {name: value.detach().to("cpu", dtype).clone().contiguous() for name, value in named}
+    named = sorted(outward(dict(model.named_parameters())).items())
+    tensors = {name: value.detach().to("cpu", dtype).contiguous().clone() for name, value in named}
     save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
     for path in (*partial.iterdir(), partial):
         _to_disk(path)
@@ -171,34 +146,6 @@ def _to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _config(shape: LlamaShape, dtype: torch.dtype, end: int | None) -> dict[str, Any]:
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_act": "silu",
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.intermediate,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_dim,
-        "vocab_size": shape.vocab,
-        "max_position_embeddings": shape.max_positions,
-        # both spellings: libraries before and after version 5 of transformers
-        "rope_theta": shape.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
-        "rms_norm_eps": shape.norm_eps,
-        "tie_word_embeddings": shape.tied,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "dtype": str(dtype).removeprefix("torch."),
-        "torch_dtype": str(dtype).removeprefix("torch."),
-        "bos_token_id": end,
-        "eos_token_id": end,
-        "pad_token_id": end,
-    }
 
 
 def _weight_files(folder: Path) -> list[str]:

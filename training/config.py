@@ -74,6 +74,8 @@ class Phase(Settings):
     """Held-out rows per domain that are measured, the same ones each time."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints to resume from."""
+    snapshot_every: int | None = Field(default=None, ge=1)
+    """Steps between models that stay, as plain Hugging Face folders, from the untrained one on; default: none."""
     log_every: int = Field(default=10, ge=1)
     """Steps between lines of the log."""
     seed: int = Field(default=0, ge=0)

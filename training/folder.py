@@ -2,6 +2,7 @@
 
 <folder>/log.jsonl         one line per ``log_every`` steps and per evaluation
 <folder>/checkpoints/      to resume from; gone once the phase is finished
+<folder>/snapshots/        models on the way, where ``snapshot_every`` asks for them
 <folder>/model/            what was learnt: a plain Hugging Face checkpoint
 <folder>/done.json         the summary; a phase that has it is not run again
 """
@@ -14,7 +15,9 @@ from typing import Any
 
 from corpus.storage import LocalStore
 
-LOG, CHECKPOINTS, MODEL, DONE = "log.jsonl", "checkpoints", "model", "done.json"
+LOG, CHECKPOINTS, SNAPSHOTS, MODEL, DONE = "log.jsonl", "checkpoints", "snapshots", "model", "done.json"
+RECIPE = "recipe.json"
+"""Beside the phases: what is trained, and the phases that there may be."""
 STATE = "state.json"
 """Within a checkpoint: written last."""
 PARTIAL = ".partial"
@@ -25,6 +28,11 @@ def checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints of a phase, oldest first."""
     found = (folder / CHECKPOINTS).glob("step-*")
     return sorted(path for path in found if path.suffix != PARTIAL and (path / STATE).is_file())
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """Models that a phase left on its way, oldest first."""
+    return sorted(path for path in (folder / SNAPSHOTS).glob("step-*") if path.suffix != PARTIAL)
 
 
 def publish(path: Path, value: Any) -> None:

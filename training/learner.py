@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from training.checkpoint import save_model
 from training.config import Phase
@@ -17,35 +19,49 @@ from training.llama import Llama
 from training.shape import LlamaShape
 
 
-class Learner(Protocol):
-    """The parts of a phase that depend on what is learnt."""
+class Learner:
+    """The parts of a phase that depend on what is learnt. The last five do nothing unless a learner needs them."""
 
     module: nn.Module
     """Called with input_ids, labels, document_ids (or None) and the step; returns the summed token losses of the
     micro-batch and a penalty that counts once per step. In evaluation mode there is no noise and no penalty. All that
     is trained or saved belongs to it."""
-    flops_per_token: int
-    """Forward and backward, matrices only."""
+
+    @property
+    def flops_per_token(self) -> int:
+        """Of the next step, forward and backward, matrices only."""
+        raise NotImplementedError
 
     def groups(self, phase: Phase) -> list[dict[str, Any]]:
         """Parameter groups for AdamW; ``peak`` is the learning rate after warm-up."""
-        ...
+        raise NotImplementedError
 
     def blocks(self) -> Sequence[nn.Module]:
-        """The parts of the module that FSDP shards by themselves."""
-        ...
-
-    def after_update(self) -> None:
-        """Called after every update of the optimiser."""
-        ...
-
-    def facts(self) -> Mapping[str, float]:
-        """Numbers for the log besides the loss."""
-        ...
+        """The parts of the module that are compiled, and that FSDP shards, by themselves."""
+        raise NotImplementedError
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], tokenizer: bytes) -> None:
         """Write what was learnt; ``weights`` is the whole state of ``module``."""
-        ...
+        raise NotImplementedError
+
+    def after_update(self, step: int, optimiser: Optimizer) -> Mapping[str, Any]:
+        """Called after the update of ``step`` (from 0) with the optimiser that made it; returns events for the log."""
+        return {}
+
+    def facts(self) -> Mapping[str, float]:
+        """Numbers for the log besides the loss."""
+        return {}
+
+    def other_modes(self) -> Mapping[str, AbstractContextManager[None]]:
+        """Other ways to run the model: held-out losses are measured within each as well, as ``held_out/<mode>``."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the learner knows besides the state of ``module``: small JSON."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``."""
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -63,13 +79,16 @@ class _LanguageModel(nn.Module):
         return summed, torch.zeros_like(summed)
 
 
-class LanguageModel:
+class LanguageModel(Learner):
     """Plain pre-training: the mean cross-entropy of the next token."""
 
     def __init__(self, model: Llama) -> None:
         self.model = model
-        self.module: nn.Module = _LanguageModel(model)
-        self.flops_per_token = model.shape.flops_per_token
+        self.module = _LanguageModel(model)
+
+    @property
+    def flops_per_token(self) -> int:
+        return self.model.shape.flops_per_token
 
     def groups(self, phase: Phase) -> list[dict[str, Any]]:
         """Matrices with weight decay, gains without."""
@@ -77,12 +96,6 @@ class LanguageModel:
 
     def blocks(self) -> Sequence[nn.Module]:
         return list(self.model.model.layers)
-
-    def after_update(self) -> None:
-        pass
-
-    def facts(self) -> Mapping[str, float]:
-        return {}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], tokenizer: bytes) -> None:
         """Write a plain Hugging Face checkpoint."""

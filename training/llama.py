@@ -1,8 +1,9 @@
-"""A decoder of the LLaMA kind: RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
+"""A decoder of the LLaMA kind: RMSNorm, rotary positions, grouped-query attention, no biases; SwiGLU, or plain ReLU.
 
-Parameters carry the names of Hugging Face's ``LlamaForCausalLM``, so that checkpoints go both ways without a table. The
-forward pass takes the masks of structured pruning (``training.pruning``): a part whose mask is zero contributes
-nothing, and norms count surviving dimensions only, so that the masked model is the pruned one.
+Parameters carry the names of Hugging Face's ``LlamaForCausalLM``, so that checkpoints go both ways without a table; the
+ReLU feed-forward alone is laid out by neurons (``training.checkpoint`` turns it over). The forward pass takes the masks
+of structured pruning (``training.pruning``): a part whose mask is zero contributes nothing, and norms count surviving
+dimensions only, so that the masked model is the pruned one.
 """
 
 from __future__ import annotations
@@ -79,6 +80,22 @@ class FeedForward(nn.Module):
         return out
 
 
+class ReluFeedForward(nn.Module):
+    """Two matrices with a ReLU between; row i of each belongs to neuron i, so that a group of neurons is a slice."""
+
+    def __init__(self, shape: LlamaShape) -> None:
+        super().__init__()
+        self.w_in = nn.Parameter(torch.empty(shape.intermediate, shape.hidden))
+        self.w_out = nn.Parameter(torch.empty(shape.intermediate, shape.hidden))
+
+    def forward(self, x: Tensor, intermediate: Tensor | None) -> Tensor:
+        inner = F.relu(F.linear(x, self.w_in))
+        return F.linear(inner if intermediate is None else inner * intermediate, self.w_out.t())
+
+
+FEED_FORWARDS: dict[str, type[FeedForward | ReluFeedForward]] = {"swiglu": FeedForward, "relu": ReluFeedForward}
+
+
 class Block(nn.Module):
     """One layer: attention and feed-forward, each behind a norm and around a residual."""
 
@@ -87,7 +104,7 @@ class Block(nn.Module):
         self.input_layernorm = RMSNorm(shape.hidden, shape.norm_eps)
         self.self_attn = Attention(shape)
         self.post_attention_layernorm = RMSNorm(shape.hidden, shape.norm_eps)
-        self.mlp = FeedForward(shape)
+        self.mlp: nn.Module = FEED_FORWARDS[shape.feed_forward](shape)
 
     def forward(self, x: Tensor, rotary: Rotary, masks: LayerMasks | None) -> Tensor:
         if masks is None:
@@ -183,7 +200,7 @@ def new_model(shape: LlamaShape, seed: int) -> Llama:
             if parameter.ndim == 1:
                 parameter.fill_(1.0)
                 continue
-            residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+            residual = name.endswith(("o_proj.weight", "down_proj.weight", "w_out"))
             deviation = 0.02 / math.sqrt(2 * shape.layers) if residual else 0.02
             parameter.normal_(0.0, deviation, generator=generator)
     return model

@@ -1,4 +1,4 @@
-"""The recipe of a sheared model, and everything that can be checked before training."""
+"""What recipes of trainings have in common, and everything of it that can be checked before training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,11 +20,9 @@ from training.data.mixture import checked_weights
 from training.data.source import Corpus, open_tokens
 from training.data.write import HELD_OUT
 from training.dynamic import DynamicLoading, GivenReference, ScalingReference, fit_scaling_law
-from training.pruning.learner import Gates
-from training.pruning.target import Target, target_shape
+from training.job import Observe
+from training.ranks import Ranks
 from training.shape import LlamaShape
-
-Baseline = Literal["scratch", "magnitude", "random", "static"]
 
 
 class TrainedSource(Settings):
@@ -37,7 +35,7 @@ class TrainedSource(Settings):
 
 
 class Source(Settings):
-    """The model that is pruned."""
+    """A model to start from."""
 
     path: Path | None = None
     """Local Hugging Face folder of a LLaMA (safetensors)."""
@@ -50,30 +48,20 @@ class Source(Settings):
             raise ValueError("name a path, or train one")
         return self
 
+    def absolute(self) -> Self:
+        """The same with a path that means the same in any folder."""
+        return self if self.path is None else self.model_copy(update={"path": self.path.absolute()})
 
-class ShearedRecipe(Settings):
-    """A manifest with ``train: sheared``."""
 
-    train: Literal["sheared"]
+class TrainingRecipe(Settings):
+    """What all trainings on a token corpus have in common."""
+
+    train: str
     """What is trained."""
     output: Path
     """Folder of all phases and the report."""
     data: str
     """Token corpus (``pipeline run manifests/tokenize.yaml``) with held-out rows."""
-    source: Source
-    """The model that is pruned."""
-    target: Target
-    """The shape it is pruned to."""
-    gates: Gates = Gates()
-    """How the pruning masks are learnt."""
-    prune: Phase
-    """The pruning phase."""
-    continued: Phase
-    """Continued pre-training of the pruned model; with ``dynamic`` the mixture follows the losses."""
-    baselines: tuple[Baseline, ...] = ("scratch", "magnitude", "static")
-    """What is trained beside it, on the same data."""
-    scratch: Literal["tokens", "compute"] = "tokens"
-    """Training from scratch gets as many tokens as pruning and continued training together, or as many FLOPs."""
     workers: int = Field(default=1, ge=1)
     """Processes (GPUs, where there are some) that train together."""
     executor: Literal["ray", "local"] = "ray"
@@ -81,14 +69,42 @@ class ShearedRecipe(Settings):
     verify: Verify = "full"
     """Compare shards with their recorded sha256 (full) or only their sizes before starting."""
 
+    def phases(self) -> Mapping[str, Phase]:
+        """The phases that this recipe states, by where they stand in it."""
+        raise NotImplementedError
+
+    def about(self) -> Mapping[str, str]:
+        """Every phase that ``run`` may run, in order, and what it is."""
+        raise NotImplementedError
+
+    def product(self) -> Path:
+        """The file in ``output`` that a finished run is for."""
+        raise NotImplementedError
+
+    def check(self) -> Mapping[str, object]:
+        """Everything that can be known before training, in words. Raises ``CorpusError`` where it cannot work."""
+        raise NotImplementedError
+
+    def run(self, ranks: Ranks, observe: Observe) -> dict[str, dict[str, Any]]:
+        """Run all phases on this rank; returns their summaries by name."""
+        raise NotImplementedError
+
+    def absolute(self) -> Self:
+        """The recipe with paths that mean the same in workers, which start in folders of their own."""
+        changed: dict[str, Any] = {"output": self.output.absolute()}
+        if "://" not in self.data:
+            changed["data"] = str(Path(self.data).absolute())
+        return self.model_copy(update=changed)
+
     @model_validator(mode="after")
-    def _fits(self) -> ShearedRecipe:
+    def _shared_evenly(self) -> Self:
         if self.executor == "local" and self.workers > 1:
             raise ValueError("executor local has one worker; use ray for more")
-        for name in ("prune", "continued"):
-            batch = getattr(self, name).global_batch
-            if batch % self.workers:
-                raise ValueError(f"{name}.global_batch {batch} cannot be shared evenly by {self.workers} workers")
+        for name, phase in self.phases().items():
+            if phase.global_batch % self.workers:
+                raise ValueError(
+                    f"{name}.global_batch {phase.global_batch} cannot be shared evenly by {self.workers} workers"
+                )
         return self
 
 
@@ -100,43 +116,7 @@ class Data:
     held_out: Corpus
 
 
-class Checked(NamedTuple):
-    """What a recipe is about, once it is known to work."""
-
-    data: Data
-    source: LlamaShape
-    target: LlamaShape
-
-
-def check(recipe: ShearedRecipe) -> Checked:
-    """Everything that can be known before training: corpus, domains, shapes.
-
-    Raises ``ManifestError``, ``TrainingError`` or ``StorageError`` with what to do about it.
-    """
-    data = open_data(recipe)
-    if recipe.source.path is not None:
-        shape = read_shape(recipe.source.path)
-        _same_tokenizer(recipe.source.path, data.train)
-    else:
-        assert recipe.source.train is not None
-        shape = recipe.source.train.shape
-    if shape.vocab < data.train.vocab:
-        raise ManifestError(
-            f"the source has {shape.vocab} token ids, the corpus uses {data.train.vocab}",
-            fix="tokenize the corpus with the tokenizer of the source model",
-        )
-    if shape.max_positions < data.train.sequence_length:
-        raise ManifestError(
-            f"rows have {data.train.sequence_length} tokens, the source is made for {shape.max_positions}",
-            fix="tokenize with a shorter sequence_length",
-        )
-    smaller = target_shape(shape, recipe.target)
-    for phase in (recipe.prune, recipe.continued):
-        _check_mixture(phase, data)
-    return Checked(data, shape, smaller)
-
-
-def open_data(recipe: ShearedRecipe) -> Data:
+def open_data(recipe: TrainingRecipe) -> Data:
     """Open both splits; they must hold the same domains."""
     train = open_tokens(recipe.data, verify=recipe.verify)
     held_out = open_tokens(recipe.data, HELD_OUT, verify="size")
@@ -150,6 +130,32 @@ def open_data(recipe: ShearedRecipe) -> Data:
     return Data(train, held_out)
 
 
+def source_shape(source: Source, data: Data) -> LlamaShape:
+    """The shape of a source, which must suit the corpus. Raises ``ManifestError`` or ``ModelError``."""
+    if source.path is not None:
+        shape = read_shape(source.path)
+        _same_tokenizer(source.path, data.train)
+    else:
+        assert source.train is not None
+        shape = source.train.shape
+    check_shape(shape, data)
+    return shape
+
+
+def check_shape(shape: LlamaShape, data: Data) -> None:
+    """Raise ``ManifestError`` where a model of this shape cannot read the rows of the corpus."""
+    if shape.vocab < data.train.vocab:
+        raise ManifestError(
+            f"the model has {shape.vocab} token ids, the corpus uses {data.train.vocab}",
+            fix="tokenize the corpus with the tokenizer of the model, or give the model a larger vocab",
+        )
+    if shape.max_positions < data.train.sequence_length:
+        raise ManifestError(
+            f"rows have {data.train.sequence_length} tokens, the model is made for {shape.max_positions}",
+            fix="tokenize with a shorter sequence_length",
+        )
+
+
 def _same_tokenizer(folder: Path, corpus: Corpus) -> None:
     file = folder / "tokenizer.json"
     if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() != corpus.tokenizer_digest:
@@ -160,7 +166,8 @@ def _same_tokenizer(folder: Path, corpus: Corpus) -> None:
         )
 
 
-def _check_mixture(phase: Phase, data: Data) -> None:
+def check_mixture(phase: Phase, data: Data) -> None:
+    """Raise ``TrainingError`` where weights or references do not suit the domains of the corpus."""
     if phase.weights is not None:
         checked_weights(phase.weights, list(data.train.domains))
     if phase.dynamic is not None:

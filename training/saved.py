@@ -49,6 +49,7 @@ class TrainerState(BaseModel):
     """Of everything the phase depends on: settings, model, corpora."""
     loader: dict[str, Any]
     mixer: dict[str, Any] | None
+    learner: dict[str, Any]
     tokens: int
     """Labelled tokens seen."""
     flops: float

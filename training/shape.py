@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -35,6 +35,8 @@ class LlamaShape(Settings):
     """Added to the mean square in norms."""
     tied: bool = False
     """Whether the output layer is the embedding."""
+    feed_forward: Literal["swiglu", "relu"] = "swiglu"
+    """swiglu: gated, as in LLaMA. relu: two matrices, whose neurons are mostly silent (what SSD stands on)."""
 
     @model_validator(mode="after")
     def _whole(self) -> LlamaShape:
@@ -53,7 +55,12 @@ class LlamaShape(Settings):
     def matrices(self) -> int:
         """Weights that take part in matrix products: all but embedding rows and gains."""
         attention = self.hidden * self.head_dim * 2 * (self.heads + self.kv_heads)
-        return self.layers * (attention + 3 * self.hidden * self.intermediate) + self.vocab * self.hidden
+        return self.layers * (attention + self.feed_forward_weights) + self.vocab * self.hidden
+
+    @property
+    def feed_forward_weights(self) -> int:
+        """Weights in the feed-forward of one layer."""
+        return (3 if self.feed_forward == "swiglu" else 2) * self.hidden * self.intermediate
 
     @property
     def parameters(self) -> int:

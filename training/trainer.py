@@ -25,7 +25,7 @@ from training.data.batches import IGNORE, Batch
 from training.data.loader import Loader, LoaderConfig
 from training.dynamic import Mixer
 from training.evaluate import Evaluation
-from training.folder import CHECKPOINTS, DONE, LOG, MODEL, checkpoints, publish
+from training.folder import CHECKPOINTS, DONE, LOG, MODEL, SNAPSHOTS, checkpoints, publish
 from training.job import Job, Observe, batch_tokens, finished, precision_of, same_job
 from training.parallel import accumulating, whole, wrap
 from training.ranks import Ranks
@@ -36,6 +36,9 @@ from training.saved import (
     save_checkpoint,
     whole_weights,
 )
+
+Losses = dict[str, float]
+"""Held-out loss by domain."""
 
 
 class Trainer:
@@ -67,7 +70,15 @@ class Trainer:
             fused=ranks.device.type == "cuda",
         )
         self.state = TrainerState(
-            step=0, identity=job.identity(), loader={}, mixer=None, tokens=0, flops=0.0, seconds=0.0, waited=0.0
+            step=0,
+            identity=job.identity(),
+            loader={},
+            mixer=None,
+            learner={},
+            tokens=0,
+            flops=0.0,
+            seconds=0.0,
+            waited=0.0,
         )
 
     def run(self) -> dict[str, Any]:
@@ -77,11 +88,14 @@ class Trainer:
             return done
         self.job.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
-        phase, losses = self.job.phase, dict[str, float]()
+        phase, losses = self.job.phase, dict[str, Losses]()
         self.wrapped.train()
         batches = iter(self.loader)
+        if self.state.step == 0:
+            self._snapshot()
         for step in range(self.state.step, phase.steps):
             losses = self._step(step, self._next(batches)) or losses
+            self._snapshot()
             if (step + 1) % phase.checkpoint_every == 0 and step + 1 < phase.steps:
                 self._save()
         self.loader.close()
@@ -96,8 +110,21 @@ class Trainer:
 
     def _save(self) -> None:
         mixer = self.mixer.state_dict() if self.mixer else None
-        state = self.state.model_copy(update={"loader": self.loader.state_dict(), "mixer": mixer})
+        parts = {"loader": self.loader.state_dict(), "mixer": mixer, "learner": self.job.learner.state_dict()}
+        state = self.state.model_copy(update=parts)
         save_checkpoint(self.job.folder, self.job.learner.module, self.optimiser, state, self.ranks)
+
+    def _snapshot(self) -> None:
+        """Keep the model as it is, where the phase asks for it after this step."""
+        every, step = self.job.phase.snapshot_every, self.state.step
+        if every is None or step % every:
+            return
+        weights = whole_weights(self.job.learner.module)
+        if self.ranks.leads:
+            folder = self.job.folder / SNAPSHOTS / f"step-{step:08d}"
+            folder.parent.mkdir(exist_ok=True)
+            self.job.learner.save(folder, weights, self.job.train.tokenizer)
+        self.ranks.barrier()
 
     def _resume(self) -> None:
         found = checkpoints(self.job.folder)
@@ -111,24 +138,26 @@ class Trainer:
         self.loader.load_state_dict(state.loader)
         if self.mixer is not None and state.mixer is not None:
             self.mixer.load_state_dict(state.mixer)
+        self.job.learner.load_state_dict(state.learner)
         self.state = state
         if self.ranks.leads:
             _cut_log(self.job.folder / LOG, state.step)
         self._log({"resumed": found[-1].name})
 
-    def _step(self, step: int, batch: Batch) -> dict[str, float] | None:
-        """One update; returns the held-out losses where they were measured after it."""
+    def _step(self, step: int, batch: Batch) -> dict[str, Losses] | None:
+        """One update; returns the held-out losses, by mode, where they were measured after it."""
         failpoint("trainer.step")
         phase, began = self.job.phase, time.perf_counter()
         factor = phase.schedule.at(step, phase.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * factor
+        flops = float(self.job.learner.flops_per_token) * batch_tokens(self.job)
         loss, tokens = self._backward(step, batch)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         norm = whole(nn.utils.clip_grad_norm_(parameters, phase.optimiser.clip))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self.job.learner.after_update()
+        events = self.job.learner.after_update(step, self.optimiser)
         logs = (step + 1) % phase.log_every == 0 or step + 1 == phase.steps
         numbers = {"loss": float(loss), "norm": float(norm)} if logs else {}
         if numbers and not math.isfinite(numbers["loss"]):
@@ -141,13 +170,15 @@ class Trainer:
             update={
                 "step": step + 1,
                 "tokens": self.state.tokens + tokens,
-                "flops": self.state.flops + float(self.job.learner.flops_per_token) * batch_tokens(self.job),
+                "flops": self.state.flops + flops,
                 "seconds": self.state.seconds + time.perf_counter() - began,
             }
         )
         if numbers:
             facts = {**numbers, "lr": phase.schedule.peak * factor, **self.job.learner.facts()}
             self._log(facts | {"weights": self.loader.weights})
+        if events:
+            self._log(events)
         return self._evaluate() if phase.evaluates_after(step) else None
 
     def _backward(self, step: int, batch: Batch) -> tuple[torch.Tensor, int]:
@@ -175,16 +206,20 @@ class Trainer:
         mine = (batch["labels"] != IGNORE).sum()
         return int(mine) if self.ranks.world == 1 else int(self.ranks.sum(mine.to(self.ranks.device)))
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self) -> dict[str, Losses]:
         losses = self.evaluation.losses(self.wrapped, precision=self.precision)
-        self._log({"held_out": losses})
+        found = {"held_out": losses}
+        for mode, context in self.job.learner.other_modes().items():
+            with context:
+                found[f"held_out/{mode}"] = self.evaluation.losses(self.wrapped, precision=self.precision)
+        self._log(found)
         done = self.state.step
         if self.mixer is not None and self.job.phase.dynamic and done % self.job.phase.dynamic.every == 0:
             # the first step that is not planned yet, named so that a resumed run takes the same one
             first = done + self.loader.config.prefetch
             weights = self.mixer.update(self.loader.weights, losses)
             self.loader.set_weights(weights, step=first, reason="dynamic", facts={"losses": losses})
-        return losses
+        return found
 
     def _log(self, numbers: Mapping[str, Any]) -> None:
         line = {"phase": self.job.name, "step": self.state.step, "tokens": self.state.tokens, **numbers}
@@ -194,7 +229,7 @@ class Trainer:
                 file.write(json.dumps(line) + "\n")
         self._observe(line)
 
-    def _finish(self, losses: Mapping[str, float]) -> dict[str, Any]:
+    def _finish(self, losses: Mapping[str, Losses]) -> dict[str, Any]:
         state = self.state
         summary = {
             "phase": self.job.name,
@@ -204,7 +239,7 @@ class Trainer:
             "flops": state.flops,
             "seconds": round(state.seconds, 3),
             "waited": round(state.waited, 3),
-            "held_out": dict(losses),
+            **losses,
             "weights": self.loader.weights,
             "journal": [change.model_dump(mode="json") for change in self.loader.journal],
             "drawn": self.loader.drawn,

@@ -13,11 +13,12 @@ from training.checkpoint import open_model, read_shape, save_model
 from training.config import Phase, Schedule
 from training.dynamic import DynamicLoading, GivenReference
 from training.llama import new_model
+from training.pruning.recipe import ShearedRecipe, check
+from training.pruning.run import run_sheared
 from training.pruning.target import Target
 from training.ranks import Ranks
-from training.recipe import ShearedRecipe, Source, TrainedSource, check
+from training.recipe import Source, TrainedSource
 from training.shape import LlamaShape
-from training.sheared import run_sheared
 
 SHAPE = LlamaShape(layers=3, hidden=32, intermediate=48, heads=4, kv_heads=2, head_dim=8, vocab=300)
 
@@ -118,7 +119,7 @@ def test_a_local_model_can_be_the_source(tokens, tmp_path, done):
         (
             {"source": Source(train=TrainedSource(shape=SHAPE.model_copy(update={"max_positions": 8}), phase=phase()))},
             ManifestError,
-            "rows have 32 tokens, the source is made for 8",
+            "rows have 32 tokens, the model is made for 8",
         ),
         ({"data": "nowhere"}, TrainingError, "nothing has been published here"),
     ],

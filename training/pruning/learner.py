@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from corpus.settings import Settings
 from training.checkpoint import save_model
 from training.config import Phase
-from training.learner import loaded, token_loss, weight_groups
+from training.learner import Learner, loaded, token_loss, weight_groups
 from training.llama import Llama
 from training.parallel import whole
 from training.pruning.constraint import Lagrange, Scale
@@ -50,7 +51,7 @@ class _Pruned(nn.Module):
         return token_loss(logits, labels), self.lagrange.penalty(self.masks, step)
 
 
-class Pruning:
+class Pruning(Learner):
     """Targeted structured pruning of ``model`` to ``target``. What is saved is the cut model."""
 
     def __init__(self, model: Llama, target: Target, gates: Gates, *, steps: int, seed: int) -> None:
@@ -58,8 +59,11 @@ class Pruning:
         self.model, self._gates = model, gates
         self.masks = PruningMasks(model.shape, target, beta=gates.beta, seed=seed)
         self.lagrange = Lagrange(self.masks, ramp=round(gates.ramp * steps), scale=gates.scale)
-        self.module: nn.Module = _Pruned(model, self.masks, self.lagrange)
-        self.flops_per_token = model.shape.flops_per_token
+        self.module = _Pruned(model, self.masks, self.lagrange)
+
+    @property
+    def flops_per_token(self) -> int:
+        return self.model.shape.flops_per_token
 
     def groups(self, phase: Phase) -> list[dict[str, Any]]:
         """Weights, gates (minimised) and multipliers (maximised), each with its own learning rate."""
@@ -73,9 +77,10 @@ class Pruning:
     def blocks(self) -> Sequence[nn.Module]:
         return list(self.model.model.layers)
 
-    def after_update(self) -> None:
+    def after_update(self, step: int, optimiser: Optimizer) -> Mapping[str, Any]:
         """Keep the gates where they can still move."""
         self.masks.clamp()
+        return {}
 
     def facts(self) -> Mapping[str, float]:
         """Expected sparsity of each group, and what it should be at the end."""

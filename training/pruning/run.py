@@ -21,15 +21,16 @@ from training.checkpoint import model_digest, open_model
 from training.config import Phase
 from training.evaluate import Evaluation
 from training.folder import publish
-from training.job import Job, Observe, precision_of
+from training.job import Observe, precision_of
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
+from training.phases import Phases
 from training.pruning.baselines import magnitude_masks, random_masks
 from training.pruning.cut import cut
 from training.pruning.learner import Pruning
+from training.pruning.recipe import Checked, ShearedRecipe, check
 from training.ranks import Ranks
-from training.recipe import Checked, ShearedRecipe, check, references
-from training.trainer import Trainer
+from training.recipe import references
 
 
 def run_sheared(recipe: ShearedRecipe, ranks: Ranks, observe: Observe) -> dict[str, dict[str, Any]]:
@@ -40,8 +41,8 @@ def run_sheared(recipe: ShearedRecipe, ranks: Ranks, observe: Observe) -> dict[s
 class _Run:
     def __init__(self, recipe: ShearedRecipe, checked: Checked, ranks: Ranks, observe: Observe) -> None:
         self.recipe, (self.data, self.shape, self.smaller) = recipe, checked
-        self.ranks, self.observe = ranks, observe
-        self.summaries: dict[str, dict[str, Any]] = {}
+        self.ranks = ranks
+        self.phases = Phases(recipe.output, self.data, ranks, observe)
 
     def all(self) -> dict[str, dict[str, Any]]:
         recipe = self.recipe
@@ -49,7 +50,7 @@ class _Run:
         if trained is not None:
             learner = LanguageModel(new_model(trained.shape, trained.phase.seed))
             self._phase("source", trained.phase, learner, "fresh", {})
-        folder = recipe.source.path or self._model("source")
+        folder = recipe.source.path or self.phases.model("source")
         origin = model_digest(folder)
         losses = self._source_losses(folder, origin)
         pruning = Pruning(
@@ -74,29 +75,16 @@ class _Run:
             steps = recipe.continued.steps + round(rows * dearer)
             phase = static.model_copy(update={"steps": steps})
             self._phase("scratch", phase, LanguageModel(new_model(self.smaller, phase.seed)), "fresh", {})
-        return self.summaries
+        return self.phases.summaries
 
     def _continue(self, name: str, phase: Phase, losses: Mapping[str, float]) -> None:
-        pruned = self._model("prune")
+        pruned = self.phases.model("prune")
         self._phase(name, phase, LanguageModel(open_model(pruned)), model_digest(pruned), losses)
-
-    def _model(self, phase: str) -> Path:
-        return self.recipe.output / phase / "model"
 
     def _phase(self, name: str, phase: Phase, learner: Learner, origin: str, source: Mapping[str, float]) -> None:
         domains = list(self.data.train.domains)
         reference = references(phase.dynamic, domains, self.smaller.parameters, source) if phase.dynamic else {}
-        job = Job(
-            name=name,
-            folder=self.recipe.output / name,
-            phase=phase,
-            learner=learner,
-            origin=origin,
-            train=self.data.train,
-            held_out=self.data.held_out,
-            reference=reference,
-        )
-        self.summaries[name] = Trainer(job, self.ranks, self.observe).run()
+        self.phases.phase(name, phase, learner, origin, reference)
 
     def _source_losses(self, folder: Path, origin: str) -> dict[str, float]:
         """Held-out losses of the source model, measured once."""
