@@ -96,10 +96,12 @@ def save_model(
     *,
     tokenizer: bytes | None = None,
     dtype: torch.dtype = torch.float32,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write ``model`` so that it loads anywhere; equal weights give equal bytes. A kill leaves old or new, never half.
 
-    ``tokenizer``: the bytes of ``tokenizer.json`` to put beside it. Raises ``TrainingError`` where it is none.
+    ``tokenizer``: the bytes of ``tokenizer.json`` to put beside it; ``beside``: further files, by name. Raises
+    ``TrainingError`` where the tokenizer is none.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -113,6 +115,8 @@ def save_model(
     named = sorted(outward(dict(model.named_parameters())).items())
     tensors = {name: value.detach().to("cpu", dtype).contiguous().clone() for name, value in named}
     save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+    for name, data in (beside or {}).items():
+        (partial / name).write_bytes(data)
     for path in (*partial.iterdir(), partial):
         _to_disk(path)
     _put_in_place(partial, folder)

@@ -28,7 +28,7 @@ class Evaluation:
         self._documents = document_attention
         self.domains = tuple(corpus.domains)
         self._ranks, self._micro = ranks, micro_batch
-        self._rows = {name: _first_rows(corpus, name, rows) for name in self.domains}
+        self._rows = {name: first_rows(corpus, name, rows) for name in self.domains}
 
     @torch.no_grad()
     def losses(self, module: nn.Module, *, precision: torch.dtype | None) -> dict[str, float]:
@@ -62,7 +62,9 @@ class Evaluation:
             yield inputs[taken].to(self._ranks.device), part.to(self._ranks.device), within
 
 
-def _first_rows(corpus: Corpus, name: str, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
+def first_rows(corpus: Corpus, name: str, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, labels and document ids of the first rows of a domain, as many as there are up to ``wanted``: [rows, L].
+    Raises ``TrainingError`` where there are none."""
     domain = corpus.domains[name]
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     left = wanted

@@ -31,7 +31,8 @@ def wrap(learner: Learner, phase: Phase, ranks: Ranks) -> nn.Module:
             fully_shard(block)
         fully_shard(learner.module)
         return learner.module
-    return DistributedDataParallel(learner.module)
+    # buffers are equal already: they follow from the weights, not from a rank's own rows
+    return DistributedDataParallel(learner.module, broadcast_buffers=False)
 
 
 @contextmanager

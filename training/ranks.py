@@ -36,6 +36,13 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    @staticmethod
+    def agreed(value: torch.Tensor) -> torch.Tensor:
+        """``value`` as the leading rank has it: for decisions that rest on rounding."""
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            dist.broadcast(value, src=0)
+        return value
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world > 1:

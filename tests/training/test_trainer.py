@@ -26,9 +26,9 @@ from training.trainer import Trainer
 ROOT = Path(__file__).parents[2]
 
 
-def train(folder, tokens, *, pruned=False, **changes):
+def train(folder, tokens, *, kind="plain", **changes):
     """Run a job here; returns its summary."""
-    return Trainer(job(folder, tokens, phase(**changes), pruned=pruned), Ranks.current(), lambda _: None).run()
+    return Trainer(job(folder, tokens, phase(**changes), kind=kind), Ranks.current(), lambda _: None).run()
 
 
 def programs(folder, tokens, world, **changes):
@@ -92,14 +92,14 @@ def test_dynamic_loading_changes_the_mixture_where_the_journal_says(whole):
     assert journal[1]["facts"]["losses"].keys() == {"easy", "hard"}
 
 
-@pytest.mark.parametrize("pruned", [False, True])
-def test_a_killed_run_goes_on_bit_by_bit(tokens, tmp_path, pruned):
+@pytest.mark.parametrize("kind", ["plain", "pruned", "ssd"])
+def test_a_killed_run_goes_on_bit_by_bit(tokens, tmp_path, kind):
     plain, killed = tmp_path / "plain", tmp_path / "killed"
-    assert programs(plain, tokens, 1, pruned=pruned) == [0]
-    assert programs(killed, tokens, 1, pruned=pruned, die=7) == [-9]
+    assert programs(plain, tokens, 1, kind=kind) == [0]
+    assert programs(killed, tokens, 1, kind=kind, die=7) == [-9]
     assert [path.name for path in checkpoints(killed)] == ["step-00000004"]
-    assert programs(killed, tokens, 1, pruned=pruned, die=10) == [-9]
-    assert programs(killed, tokens, 1, pruned=pruned) == [0]
+    assert programs(killed, tokens, 1, kind=kind, die=10) == [-9]
+    assert programs(killed, tokens, 1, kind=kind) == [0]
     assert same(weights(plain), weights(killed))
     assert numbers(plain) == numbers(killed)
 
@@ -119,14 +119,15 @@ def test_micro_batches_only_cost_time(tokens, tmp_path, whole):
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-@pytest.mark.parametrize("pruned", [False, True])
-def test_two_ranks_learn_what_one_does(tokens, tmp_path, parallel, pruned):
-    assert programs(tmp_path / "one", tokens, 1, pruned=pruned) == [0]
-    assert programs(tmp_path / "two", tokens, 2, pruned=pruned, parallel=parallel) == [0, 0]
+@pytest.mark.parametrize("kind", ["plain", "pruned", "ssd"])
+def test_two_ranks_learn_what_one_does(tokens, tmp_path, parallel, kind):
+    assert programs(tmp_path / "one", tokens, 1, kind=kind) == [0]
+    assert programs(tmp_path / "two", tokens, 2, kind=kind, parallel=parallel) == [0, 0]
     for left, right in zip(numbers(tmp_path / "one"), numbers(tmp_path / "two"), strict=True):
         assert left["step"] == right["step"]
         assert left.get("loss", 0) == pytest.approx(right.get("loss", 0), abs=2e-4)
-        assert left.get("held_out", {}) == pytest.approx(right.get("held_out", {}), abs=2e-4)
+        for mode in ("held_out", "held_out/sparse"):
+            assert left.get(mode, {}) == pytest.approx(right.get(mode, {}), abs=2e-4)
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])

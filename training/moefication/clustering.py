@@ -96,7 +96,7 @@ def _even_out(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray
     excess = np.bincount(labels, minlength=count) - len(labels) // count
     # what it costs at least to move some point from one cluster to another, and which point that is
     costs, movers = np.full((count, count), np.inf), np.zeros((count, count), np.int64)
-    changed = range(count)
+    changed = list(range(count))
     while True:
         for cluster in changed:
             members = np.flatnonzero(labels == cluster)
