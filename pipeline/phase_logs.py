@@ -23,6 +23,12 @@ class PhaseLog(NamedTuple):
         return [line for line in self.lines if "held_out" in line]
 
     @property
+    def modes(self) -> dict[str, float]:
+        """Mean held-out losses at the end of other ways to run the model, by their names."""
+        last = self.evaluations[-1] if self.evaluations else {}
+        return {key.partition("/")[2]: mean_loss(last[key]) for key in last if key.startswith("held_out/")}
+
+    @property
     def steps(self) -> list[Mapping[str, Any]]:
         return [line for line in self.lines if "loss" in line]
 
@@ -71,6 +77,16 @@ def progress_line(entry: Mapping[str, Any]) -> str:
     losses = {"loss": entry["loss"], "held out": entry["held_out"]}
     told = "".join(f", {name} {value:.4f}" for name, value in losses.items() if value is not None)
     return f"{entry['state']}, step {entry['step']}{told}"
+
+
+def loss_over(phase: PhaseLog, x: str, losses: str = "held_out") -> list[tuple[float, float]]:
+    """The curve of mean held-out losses over ``x``: step, tokens or flops."""
+    return [(line[x], mean_loss(line[losses])) for line in phase.evaluations if losses in line]
+
+
+def points(phase: PhaseLog, fact: str) -> list[tuple[float, float]]:
+    """A number of the log over steps."""
+    return [(line["step"], line[fact]) for line in phase.lines if fact in line]
 
 
 def mean_loss(losses: Mapping[str, float]) -> float:

@@ -104,12 +104,14 @@ class _Gauges:
         self._gauges: dict[str, Any] = {}
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        for name in ("loss", "lr", "norm", "step", "tokens"):
-            if name in line:
-                self._set(name, line[name], {"phase": line["phase"]})
-        for table in ("held_out", "weights"):
-            for domain, value in line.get(table, {}).items():
-                self._set(table, value, {"phase": line["phase"], "domain": domain})
+        tags = {"phase": line["phase"]}
+        for name, value in line.items():
+            gauge = name.replace("/", "_")  # the only mark in names of the log that a gauge cannot have
+            if isinstance(value, (int, float)):
+                self._set(gauge, value, tags)
+            elif isinstance(value, dict):
+                for domain, found in value.items():
+                    self._set(gauge, found, {**tags, "domain": domain})
 
     def _set(self, name: str, value: float, tags: dict[str, str]) -> None:
         from ray.util.metrics import Gauge
@@ -156,8 +158,18 @@ def _tell(line: Mapping[str, Any], tell: Tell) -> None:
     start = f"{line['phase']}: step {line['step']}"
     if "resumed" in line:
         tell(f"{start}: going on from checkpoint {line['resumed']}")
+    elif "told" in line:
+        tell(f"{start}: {line['told']}, {line['seconds']:.1f} s")
     elif "held_out" in line:
         losses = ", ".join(f"{name} {loss:.3f}" for name, loss in line["held_out"].items())
         tell(f"{start}, held out: {losses}")
-    else:
+    elif "loss" in line:
         tell(f"{start}, loss {line['loss']:.4f}, {line['tokens']:,} tokens, {line['seconds']:.1f} s")
+    else:
+        known = ("phase", "step", "tokens", "flops", "seconds")
+        events = {name: value for name, value in line.items() if name not in known}
+        tell(f"{start}: " + ", ".join(f"{name} {_short(value)}" for name, value in events.items()))
+
+
+def _short(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

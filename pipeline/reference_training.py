@@ -13,11 +13,19 @@ from pipeline.tokenize_config import DomainSource, TokenizeConfig, TokenizeManif
 from training.config import Optimiser, Phase, Schedule
 from training.data.loader import LoaderConfig
 from training.dynamic import DynamicLoading, GivenReference, ScalingReference, SourceReference
+from training.modularity.functions import LabelledTexts, Topics
+from training.modularity.perturbation import Perturbation
+from training.modularity.recipe import LookedAt, ModularityRecipe
+from training.moe.recipe import MoeRecipe
+from training.moe.settings import Mixture, Rectify
+from training.moefication.layer import Experts
 from training.pruning.learner import Gates
 from training.pruning.recipe import ShearedRecipe
 from training.pruning.target import Target
 from training.recipe import Source, TrainedSource
 from training.shape import LlamaShape
+from training.ssd.recipe import SsdRecipe, Upcycling
+from training.ssd.settings import Switching
 
 PARTS: dict[str, dict[str, type[BaseModel]]] = {
     "Token corpora: manifests with `tokenize`": {
@@ -35,7 +43,27 @@ PARTS: dict[str, dict[str, type[BaseModel]]] = {
         "source.train.shape": LlamaShape,
         "target": Target,
         "gates": Gates,
-        "prune, continued, source.train.phase": Phase,
+    },
+    "Switchable sparse-dense pre-training: manifests with `train: ssd`": {
+        "(top)": SsdRecipe,
+        "experts": Experts,
+        "switching": Switching,
+        "upcycling": Upcycling,
+    },
+    "Mixtures of experts: manifests with `train: moe`": {
+        "(top)": MoeRecipe,
+        "mixture": Mixture,
+        "mixture.rectify": Rectify,
+    },
+    "Modularity: manifests with `train: modularity`": {
+        "(top)": ModularityRecipe,
+        "model": LookedAt,
+        "functions, kind topics": Topics,
+        "functions, kind labelled": LabelledTexts,
+        "perturbation": Perturbation,
+    },
+    "Phases of all these": {
+        "phase, prune, continued, source.train.phase, model.train.phase": Phase,
         "schedule": Schedule,
         "optimiser": Optimiser,
         "dynamic": DynamicLoading,

@@ -8,10 +8,7 @@ and escaped; the page's content security policy forbids anything but its own sty
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +19,7 @@ from corpus.storage import Store
 from pipeline.charts import bar, funnel_chart, histogram
 from pipeline.funnel import KEPT, STEPS, funnel, reasons, step_of
 from pipeline.harvest.report import harvest_section
+from pipeline.page import render
 from pipeline.survey import AXES, BY_ADDRESS, Survey, survey
 
 PAGE, CARD = "report.html", "README.md"
@@ -44,23 +42,8 @@ def write_report(store: Store, manifest: CorpusManifest) -> list[str]:
 
 def render_page(manifest: CorpusManifest, found: Survey, harvest: dict[str, Any] | None = None) -> str:
     """The page as HTML; ``harvest`` are the variables of its section about a harvest."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        loader=FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    environment.filters |= {"number": _number, "share": _share, "megabytes": _megabytes, "plain": plain}
-    source = (Path(__file__).parent / "report_page.html").read_text("utf-8")
-    style = source.partition("<style>")[2].partition("</style>")[0]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template("report_page.html").render(
-        style_hash=digest, harvest=harvest, **_page(manifest, found)
-    )
+    filters = {"number": _number, "share": _share, "megabytes": _megabytes, "plain": plain}
+    return render("report_page.html", filters, harvest=harvest, **_page(manifest, found))
 
 
 def plain(value: object, limit: int = 2000) -> str:

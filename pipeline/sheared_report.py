@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.curves import Line, by_domain, chart
-from pipeline.phase_logs import PhaseLog, mean_loss
+from pipeline.phase_logs import PhaseLog, loss_over, mean_loss
 
 
 def compute_to_reach(phases: Mapping[str, PhaseLog], goal: float) -> tuple[float, float] | None:
@@ -46,7 +46,7 @@ def charts(phases: Mapping[str, PhaseLog], source: Mapping[str, float]) -> list[
         if name == "source":
             continue  # another shape
         before = ahead if name in ("continued", "static") else 0.0
-        points = [(before + line["flops"], mean_loss(line["held_out"])) for line in phase.evaluations]
+        points = [(before + flops, loss) for flops, loss in loss_over(phase, "flops")]
         curves.append(Line(name, points, dashed=name not in ("prune", "continued")))
         if name == "prune" and phase.summary:
             ahead = phase.summary["flops"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import sheared_report
+from pipeline import moe_report, sheared_report, ssd_report
+from pipeline.modularity_report import write_modularity_report
+from pipeline.page import render
 from pipeline.phase_logs import PhaseLog, kind_of, mean_loss, read_phases
 from training.folder import checkpoints
 
@@ -25,26 +25,19 @@ class Report(NamedTuple):
     """Curves; the second argument are the source model's losses, where there are any."""
 
 
-REPORTS = {"sheared": Report(sheared_report.verdict, sheared_report.charts)}
+REPORTS = {
+    "sheared": Report(sheared_report.verdict, sheared_report.charts),
+    "ssd": Report(ssd_report.verdict, ssd_report.charts),
+    "moe": Report(moe_report.verdict, moe_report.charts),
+}
 
 
 def write_training_report(folder: Path) -> Path:
     """Write the page beside the phases; returns its path."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        loader=FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    source = (Path(__file__).parent / "training_page.html").read_text("utf-8")
-    style = source.partition("<style>")[2].partition("</style>")[0]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = environment.get_template("training_page.html").render(style_hash=digest, **_page(folder))
+    if kind_of(folder) == "modularity":
+        return write_modularity_report(folder)
     path = folder / PAGE
-    path.write_text(page, "utf-8")
+    path.write_text(render("training_page.html", **_page(folder)), "utf-8")
     return path
 
 
@@ -53,7 +46,9 @@ def _page(folder: Path) -> dict[str, Any]:
     report, source = REPORTS[kind_of(folder)], _source_losses(folder)
     domains = list(source) or list(next((p.summary["held_out"] for p in phases.values() if p.summary), {}))
     rows = [_row(phase, source, folder) for phase in phases.values()]
+    modes = list(dict.fromkeys(mode for row in rows for mode in row["modes"]))
     return {
+        "modes": modes,
         "name": folder.name,
         "domains": domains,
         "rows": rows,
@@ -84,6 +79,7 @@ def _row(phase: PhaseLog, source: Mapping[str, float], folder: Path) -> dict[str
         "mean": mean_loss(last) if last else None,
         "spread": max(excess) - min(excess) if excess else None,
         "losses": last,
+        "modes": phase.modes,
         "drawn": _shares(phase.summary["drawn"]) if phase.summary else {},
     }
 

@@ -11,9 +11,11 @@ from pydantic import Field, model_validator
 from corpus.errors import ManifestError
 from corpus.settings import Settings
 from training.checkpoint import WEIGHTS
-from training.config import Phase
+from training.config import Phase, Schedule
 from training.folder import MODEL
 from training.job import Observe
+from training.moe.settings import Mixture
+from training.moe.upcycle import expert_layers
 from training.moefication.layer import Experts, flops_per_token
 from training.ranks import Ranks
 from training.recipe import Data, TrainingRecipe, check_mixture, check_shape, open_data
@@ -35,12 +37,20 @@ class Upcycling(Settings):
 
     after: float = Field(default=0.5, gt=0, lt=1)
     """Share of the steps that are dense."""
-    experts: int = Field(default=4, ge=2)
-    """Copies of each feed-forward."""
-    top_k: int = Field(default=1, ge=1)
-    """Experts per token."""
-    capacity_factor: float | None = Field(default=None, gt=0)
-    """Slots over tokens; default: as many as are needed, no token is dropped."""
+    mixture: Mixture = Mixture(experts=4, top_k=1, every=1, capacity_factor=None)
+    """Copies of each feed-forward, and how tokens are routed to them."""
+
+    def dense_steps(self, steps: int) -> int:
+        """Steps of the dense model that is upcycled, out of ``steps``."""
+        return min(max(1, round(self.after * steps)), steps - 1)
+
+    def settings(self, phase: Phase) -> Phase:
+        """Training of the upcycled model for the steps that are left: the learning rate goes on where it was and ends
+        where that of ``phase`` ends; rows come in another order."""
+        done, schedule = self.dense_steps(phase.steps), phase.schedule
+        reached = schedule.at(done, phase.steps)
+        left = Schedule(peak=schedule.peak * reached, warmup=0.0, final=min(1.0, schedule.final / reached))
+        return phase.model_copy(update={"steps": phase.steps - done, "schedule": left, "seed": phase.seed + 1})
 
 
 class SsdRecipe(TrainingRecipe):
@@ -74,6 +84,8 @@ class SsdRecipe(TrainingRecipe):
             )
         if "upcycled" in self.baselines and "dense" not in self.baselines:
             raise ValueError("the baseline upcycled starts from the baseline dense: name both")
+        if "upcycled" in self.baselines and self.phase.steps < 2:
+            raise ValueError("the baseline upcycled needs a step before and one after")
         return self
 
     def phases(self) -> Mapping[str, Phase]:
@@ -114,6 +126,7 @@ def check(recipe: SsdRecipe) -> Checked:
     data = open_data(recipe)
     check_shape(recipe.shape, data)
     check_mixture(recipe.phase, data)
+    expert_layers(recipe.shape, recipe.upcycling.mixture)
     if recipe.phase.dynamic is not None and recipe.phase.dynamic.reference.kind == "source_model":
         raise ManifestError(
             "there is no source model whose losses phase.dynamic could hold the domains against",

@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 
-from training.config import Phase
+from training.checkpoint import model_digest, open_model
 from training.evaluate import first_rows
+from training.folder import snapshots
 from training.job import Observe
 from training.llama import new_model
+from training.moe.learner import MixtureLearner
+from training.moe.upcycle import upcycle
 from training.phases import Phases
 from training.ranks import Ranks
 from training.recipe import references
@@ -49,6 +52,8 @@ class _Run:
                 self._train(plan)
                 if self.ranks.leads and dispatch.TABLE.seconds:
                     dispatch.save(kernels)
+        if "upcycled" in self.recipe.baselines:
+            self._upcycle()
         return self.phases.summaries
 
     def _train(self, plan: Plan) -> None:
@@ -64,10 +69,18 @@ class _Run:
         )
         parts = (recipe.shape, recipe.experts, recipe.switching)
         origin = f"fresh {plan} {recipe.probe_tokens} {[part.model_dump() for part in parts]}"
-        self.phases.phase(plan, self._settings(plan), learner, origin, self.reference)
+        settings = recipe.phase
+        if plan == "dense" and "upcycled" in recipe.baselines:
+            settings = settings.model_copy(update={"snapshot_every": recipe.upcycling.dense_steps(settings.steps)})
+        self.phases.phase(plan, settings, learner, origin, self.reference)
 
-    def _settings(self, plan: Plan) -> Phase:
-        return self.recipe.phase
+    def _upcycle(self) -> None:
+        recipe, mixture = self.recipe, self.recipe.upcycling.mixture
+        on_the_way = snapshots(recipe.output / "dense")[1]  # the one before it is the untrained model
+        model = upcycle(open_model(on_the_way), mixture, recipe.phase.seed)
+        origin = f"{model_digest(on_the_way)} {mixture.model_dump()}"
+        settings = recipe.upcycling.settings(recipe.phase)
+        self.phases.phase("upcycled", settings, MixtureLearner(model, mixture), origin, self.reference)
 
     def _probe(self) -> torch.Tensor:
         corpus = self.checked.data.held_out

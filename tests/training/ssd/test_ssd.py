@@ -15,10 +15,11 @@ from training.checkpoint import open_model
 from training.config import Schedule
 from training.dynamic import DynamicLoading
 from training.folder import snapshots
+from training.moe.settings import Mixture
 from training.moefication.layer import feed_forwards, flops_per_token, running
 from training.moefication.saved import open_switchable
 from training.ranks import Ranks
-from training.ssd.recipe import SsdRecipe, check
+from training.ssd.recipe import SsdRecipe, Upcycling, check
 from training.ssd.run import run_ssd
 from training.trainer import Trainer
 
@@ -140,15 +141,25 @@ def recipe(tokens, tmp_path, **changes):
         "phase": phase(**SETTINGS),
         "experts": EXPERTS,
         "switching": SWITCHING,
-        "baselines": ("dense", "smoe"),
+        "baselines": ("dense", "smoe", "upcycled"),
         "probe_tokens": 64,
     }
     return SsdRecipe(**{**settings, **changes})
 
 
+def test_upcycling_goes_on_with_the_learning_rate():
+    whole = phase(**{**SETTINGS, "steps": 100})
+    rest = Upcycling(after=0.6).settings(whole)
+    assert (rest.steps, rest.seed) == (40, whole.seed + 1)
+    for step, reached in ((0, 60), (40, 100)):
+        rates = [p.schedule.peak * p.schedule.at(at, p.steps) for p, at in ((rest, step), (whole, reached))]
+        assert rates[0] == pytest.approx(rates[1])
+
+
 def test_a_recipe_runs_its_arms_once(tokens, tmp_path):
     summaries = run_ssd(recipe(tokens, tmp_path), Ranks.current(), lambda _: None)
-    assert list(summaries) == ["ssd", "dense", "smoe"]
+    assert list(summaries) == ["ssd", "dense", "smoe", "upcycled"]
+    assert [summaries[name]["steps"] for name in summaries] == [16, 16, 16, 8]
     told: list[dict] = []
     again = run_ssd(recipe(tokens, tmp_path), Ranks.current(), told.append)
     assert again == summaries
@@ -161,6 +172,7 @@ def test_a_recipe_runs_its_arms_once(tokens, tmp_path):
     [
         ({"shape": RELU.model_copy(update={"feed_forward": "swiglu"})}, ValidationError, "feed_forward: relu"),
         ({"experts": EXPERTS.model_copy(update={"number": 7})}, ValidationError, "divided evenly into 7 experts"),
+        ({"upcycling": Upcycling(mixture=Mixture(every=3))}, ManifestError, "every 3th layer"),
         ({"baselines": ("upcycled",)}, ValidationError, "name both"),
         ({"shape": RELU.model_copy(update={"vocab": 200})}, ManifestError, "200 token ids, the corpus uses 300"),
         ({"phase": phase(dynamic=DynamicLoading(every=5))}, ManifestError, "no source model"),
