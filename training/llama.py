@@ -9,7 +9,8 @@ dimensions only, so that the masked model is the pruned one.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
@@ -49,13 +50,15 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(shape.hidden, key_width, bias=False)
         self.o_proj = nn.Linear(width, shape.hidden, bias=False)
 
-    def forward(self, x: Tensor, rotary: Rotary, head: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, head: Tensor | None, cache: KeyValues | None = None) -> Tensor:
         rows, length, _ = x.shape
         shape = self.shape
         q = self.q_proj(x).view(rows, length, shape.heads, shape.head_dim).transpose(1, 2)
         k = self.k_proj(x).view(rows, length, shape.kv_heads, shape.head_dim).transpose(1, 2)
         v = self.v_proj(x).view(rows, length, shape.kv_heads, shape.head_dim).transpose(1, 2)
         q, k = rotate(q, rotary), rotate(k, rotary)
+        if cache is not None:
+            k, v = cache.put(k, v, rotary)
         out = F.scaled_dot_product_attention(
             q, k, v, attn_mask=rotary.allowed, is_causal=rotary.allowed is None, enable_gqa=shape.group > 1
         )
@@ -106,9 +109,9 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.hidden, shape.norm_eps)
         self.mlp: nn.Module = FEED_FORWARDS[shape.feed_forward](shape)
 
-    def forward(self, x: Tensor, rotary: Rotary, masks: LayerMasks | None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, masks: LayerMasks | None, cache: KeyValues | None = None) -> Tensor:
         if masks is None:
-            x = x + self.self_attn(self.input_layernorm(x), rotary, None)
+            x = x + self.self_attn(self.input_layernorm(x), rotary, None, cache)
             return x + self.mlp(self.post_attention_layernorm(x), None)
         x = x + self.self_attn(self.input_layernorm(x, masks.hidden), rotary, masks.head) * masks.added
         return x + self.mlp(self.post_attention_layernorm(x, masks.hidden), masks.intermediate) * masks.added
@@ -121,7 +124,27 @@ class Rotary(NamedTuple):
     """[rows or 1, 1, length, head_dim]"""
     sine: Tensor
     allowed: Tensor | None
-    """[rows, 1, length, length]; None: every place to all before it."""
+    """[rows, 1, length, length]; None: every place to all before it. With a cache [rows, 1, length, places of it]."""
+    places: Tensor | None = None
+    """[length] int64: with a cache, where in it these tokens belong."""
+
+    @classmethod
+    def at(cls, shape: LlamaShape, positions: Tensor, allowed: Tensor | None, places: Tensor | None = None) -> Rotary:
+        """The factors at ``positions`` [rows or 1, length], in the dtype of products."""
+        device = positions.device
+        half = torch.arange(0, shape.head_dim, 2, device=device, dtype=torch.float32) / shape.head_dim
+        angles = positions[..., None].float() * (1.0 / shape.rope_theta**half)
+        angles = torch.cat([angles, angles], dim=-1)[:, None]
+        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+        return cls(angles.cos().to(dtype), angles.sin().to(dtype), allowed, places)
+
+
+class KeyValues(Protocol):
+    """Keys and values of tokens that went before, of one layer."""
+
+    def put(self, keys: Tensor, values: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """Remember those of new tokens [rows, kv_heads, length, head_dim]; returns all there is room for."""
+        ...
 
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
@@ -140,12 +163,15 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.hidden, shape.norm_eps)
 
-    def forward(self, input_ids: Tensor, rotary: Rotary, masks: Masks | None) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, rotary: Rotary, masks: Masks | None, caches: Sequence[KeyValues] | None = None
+    ) -> Tensor:
         x = self.embed_tokens(input_ids)
         if masks is not None:
             x = x * masks.hidden
         for number, block in enumerate(self.layers):
-            x = block(x, rotary, None if masks is None else LayerMasks.of(masks, number))
+            cache = caches[number] if caches is not None else None
+            x = block(x, rotary, None if masks is None else LayerMasks.of(masks, number), cache)
         return self.norm(x) if masks is None else self.norm(x, masks.hidden)
 
 
@@ -180,11 +206,7 @@ class Llama(nn.Module):
             # the place where the running document began: the last one at which the id changed
             changed = F.pad(document_ids[:, 1:] != document_ids[:, :-1], (1, 0), value=True)
             positions = places[None] - torch.where(changed, places[None], 0).cummax(dim=-1).values
-        half = torch.arange(0, self.shape.head_dim, 2, device=device, dtype=torch.float32) / self.shape.head_dim
-        angles = positions[..., None].float() * (1.0 / self.shape.rope_theta**half)
-        angles = torch.cat([angles, angles], dim=-1)[:, None]
-        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
-        return Rotary(angles.cos().to(dtype), angles.sin().to(dtype), allowed)
+        return Rotary.at(self.shape, positions, allowed)
 
 
 def new_model(shape: LlamaShape, seed: int) -> Llama:

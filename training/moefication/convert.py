@@ -20,7 +20,6 @@ from training.moefication.layer import SwitchableFeedForward
 from training.parallel import whole
 from training.ranks import Ranks
 
-
 CLEARLY = 0.01
 """Share of the inertia that a random start must save for experts to be given up for it (ours: the released code gives
 them up for any saving, after which hardly a neuron is where it was)."""

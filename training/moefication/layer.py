@@ -20,6 +20,7 @@ from corpus.errors import TrainingError
 from corpus.settings import Settings
 from training.llama import Llama, ReluFeedForward
 from training.shape import LlamaShape
+from training.sparse.decode import MOST_ROWS, decode_ffn
 from training.sparse.ffn import sparse_ffn
 
 Kernel = Literal["auto", "masked", "loop", "bmm", "grouped", "triton"]
@@ -75,6 +76,8 @@ class SwitchableFeedForward(ReluFeedForward):
         flat = x.flatten(0, -2)
         experts, gates = self.route(flat)
         number, kernel = self.experts.number, self.experts.kernel
+        if len(flat) <= MOST_ROWS and not torch.is_grad_enabled():
+            return decode_ffn(flat, self.w_in, self.w_out, experts, number).view(x.shape)
         return sparse_ffn(flat, self.w_in, self.w_out, experts, gates, kernel=kernel, number=number).view(x.shape)
 
     def route(self, x: Tensor) -> tuple[Tensor, Tensor]:
