@@ -102,7 +102,9 @@ class SwitchableTraining(Learner):
     def _becomes_sparse(self, done: int, measured: Measured | None) -> bool:
         if self.mode == SPARSE or self.plan not in ("ssd", "once") or measured is None or measured.similarity is None:
             return False
-        room = self.plan == "once" or done < self._steps - self.rule.final_steps(self._steps)
+        # neurons are not divided for less than half a sparse phase
+        left = self._steps - self.rule.final_steps(self._steps) - done
+        room = self.plan == "once" or 2 * left >= self.rule.sparse_steps
         return room and done - self._since >= self.rule.dense_steps and measured.similarity >= self.rule.stable
 
     def _becomes_dense(self, done: int) -> bool:
