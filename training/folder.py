@@ -35,6 +35,14 @@ def snapshots(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / SNAPSHOTS).glob("step-*") if path.suffix != PARTIAL)
 
 
+def cut_log(path: Path, step: int) -> None:
+    """Drop lines of steps after ``step``, which are done again."""
+    if path.is_file():
+        lines = path.read_text("utf-8").splitlines()
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+
 def publish(path: Path, value: Any) -> None:
     """Put a small JSON file in its place, whole or not at all."""
     LocalStore(str(path.parent)).swap(path.name, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")

@@ -43,20 +43,20 @@ class TrainerState(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    step: int
-    """Updates done."""
     identity: str
     """Of everything the phase depends on: settings, model, corpora."""
-    loader: dict[str, Any]
-    mixer: dict[str, Any] | None
-    learner: dict[str, Any]
-    tokens: int
+    step: int = 0
+    """Updates done."""
+    loader: dict[str, Any] = {}
+    mixer: dict[str, Any] | None = None
+    learner: dict[str, Any] = {}
+    tokens: int = 0
     """Labelled tokens seen."""
-    flops: float
+    flops: float = 0.0
     """Floating-point operations of the model's matrices so far."""
-    seconds: float
+    seconds: float = 0.0
     """Time spent in updates."""
-    waited: float
+    waited: float = 0.0
     """Time spent waiting for batches."""
 
 

@@ -12,7 +12,6 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from training.data.batches import IGNORE, Batch
 from training.data.loader import Loader, LoaderConfig
 from training.dynamic import Mixer
 from training.evaluate import Evaluation
-from training.folder import CHECKPOINTS, DONE, LOG, MODEL, SNAPSHOTS, checkpoints, publish
+from training.folder import CHECKPOINTS, DONE, LOG, MODEL, SNAPSHOTS, checkpoints, cut_log, publish
 from training.job import Job, Observe, batch_tokens, finished, precision_of, same_job
 from training.parallel import accumulating, whole, wrap
 from training.ranks import Ranks
@@ -69,17 +68,7 @@ class Trainer:
             eps=phase.optimiser.eps,
             fused=ranks.device.type == "cuda",
         )
-        self.state = TrainerState(
-            step=0,
-            identity=job.identity(),
-            loader={},
-            mixer=None,
-            learner={},
-            tokens=0,
-            flops=0.0,
-            seconds=0.0,
-            waited=0.0,
-        )
+        self.state = TrainerState(identity=job.identity())
 
     def run(self) -> dict[str, Any]:
         """Train to the end; returns the summary, also of a phase that was finished before."""
@@ -141,7 +130,7 @@ class Trainer:
         self.job.learner.load_state_dict(state.learner)
         self.state = state
         if self.ranks.leads:
-            _cut_log(self.job.folder / LOG, state.step)
+            cut_log(self.job.folder / LOG, state.step)
         self._log({"resumed": found[-1].name})
 
     def _step(self, step: int, batch: Batch) -> dict[str, Losses] | None:
@@ -251,11 +240,3 @@ class Trainer:
             shutil.rmtree(self.job.folder / CHECKPOINTS, ignore_errors=True)  # the moments: twice the model's size
         self.ranks.barrier()
         return summary
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drop lines of steps that are done again."""
-    if path.is_file():
-        lines = path.read_text("utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept), "utf-8")

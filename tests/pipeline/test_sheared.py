@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import signal
@@ -11,17 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.pipeline.trained import PHASE, digests, resumed
 from tests.training.data.made import easy_and_hard, run_pipeline
-
-PHASE = {
-    "steps": 16,
-    "global_batch": 8,
-    "schedule": {"peak": 3e-3},
-    "evaluate_every": 8,
-    "evaluate_rows": 4,
-    "checkpoint_every": 4,
-    "log_every": 2,
-}
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +35,6 @@ def write_recipe(path: Path, tokens: Path, output: Path, **changes) -> Path:
     }
     path.write_text(json.dumps(whole, indent=1))
     return path
-
-
-def digests(output: Path) -> dict[str, str]:
-    """sha256 of every model that was made."""
-    found = sorted(output.glob("*/model/model.safetensors"))
-    return {path.parts[-3]: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +68,6 @@ def test_the_report_is_one_page_without_scripts(local):
     assert not re.search(r"""(src|href)=["']?https?:""", page)
     for shown in ("continued: weights of the mixture", "prune: expected share of zeros", "Training from scratch ended"):
         assert shown in page
-
-
-def resumed(output: Path, phase: str) -> list[str]:
-    """Checkpoints that a phase went on from."""
-    lines = [json.loads(line) for line in (output / phase / "log.jsonl").read_text().splitlines()]
-    return [line["resumed"] for line in lines if "resumed" in line]
 
 
 def test_a_killed_run_goes_on_where_it_was(tokens, tmp_path, local):

@@ -4,8 +4,8 @@
 number of ranks. Everything else stays a copy on each rank, whose gradients DDP averages. An expert's gradient sums over
 the tokens of all ranks already where it is computed: it is divided by their number, which makes it the same mean.
 
-The trainer needs three lines: ``ignored`` before DDP is made, ``clip_norm`` in place of torch's, and nothing at all for
-checkpoints. Stand-ins are local and send nothing.
+The trainer needs two lines: ``ignored`` before DDP is made, and ``clip_norm`` in place of torch's. Stand-ins are local
+and send nothing.
 """
 
 from __future__ import annotations
@@ -116,13 +116,8 @@ def layers(module: nn.Module) -> list[MoE]:
 
 
 def ignored(module: nn.Module) -> list[str]:
-    """Names of parameters that are no copies: DDP must leave them alone."""
-    return [
-        f"{name}.experts.{parameter}"
-        for name, found in module.named_modules()
-        if isinstance(found, MoE) and found.spread is not None
-        for parameter, _ in found.experts.named_parameters(recurse=False)
-    ]
+    """Names of parameters of which each rank holds a part already: DDP must leave them alone."""
+    return [name for name, parameter in module.named_parameters() if isinstance(parameter, DTensor)]
 
 
 def clip_norm(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:

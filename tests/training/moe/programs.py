@@ -108,7 +108,7 @@ def run_on_two(folder: Path, tasks: list[dict[str, Any]]) -> None:
 
 
 def _adapt() -> None:
-    """What training.parallel and training.trainer will do themselves: three lines."""
+    """What training.parallel and training.trainer will do themselves: two lines."""
     wrap = training.trainer.wrap
 
     def wrapped(learner, settings, ranks):
