@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -31,8 +31,33 @@ def wrap(learner: Learner, phase: Phase, ranks: Ranks) -> nn.Module:
             fully_shard(block)
         fully_shard(learner.module)
         return learner.module
-    # buffers are equal already: they follow from the weights, not from a rank's own rows
-    return DistributedDataParallel(learner.module, broadcast_buffers=False)
+    _leave_alone(learner.module)
+    return DistributedDataParallel(learner.module)
+
+
+def _leave_alone(module: nn.Module) -> None:
+    """Tell DDP what it must not touch: parameters of which each rank holds a part, and buffers, which are equal already
+    as they follow from weights, not from a rank's own rows."""
+    parts = [name for name, parameter in module.named_parameters() if isinstance(parameter, DTensor)]
+    buffers = [name for name, _ in module.named_buffers()]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, parts + buffers)
+
+
+def clip_norm(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
+    """Scale gradients so that their norm, over all ranks, is at most ``limit``; returns the norm before.
+
+    Like torch's ``clip_grad_norm_``, also where some parameters are whole on every rank and others in parts.
+    """
+    gradients = [found.grad for found in parameters if found.grad is not None]
+    kinds = [[found for found in gradients if isinstance(found, DTensor) == parts] for parts in (False, True)]
+    if not all(kinds):
+        return whole(nn.utils.clip_grad_norm_(parameters, limit))
+    norm = torch.stack([whole(nn.utils.get_total_norm(kind)) for kind in kinds]).square().sum().sqrt()
+    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+        local.mul_(factor)
+    return norm
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import AdamW
 
 from corpus.errors import TrainingError
@@ -26,7 +25,7 @@ from training.dynamic import Mixer
 from training.evaluate import Evaluation
 from training.folder import CHECKPOINTS, DONE, LOG, MODEL, SNAPSHOTS, checkpoints, cut_log, publish
 from training.job import Job, Observe, batch_tokens, finished, precision_of, same_job
-from training.parallel import accumulating, whole, wrap
+from training.parallel import accumulating, clip_norm, wrap
 from training.ranks import Ranks
 from training.saved import (
     TrainerState,
@@ -143,7 +142,7 @@ class Trainer:
         flops = float(self.job.learner.flops_per_token) * batch_tokens(self.job)
         loss, tokens = self._backward(step, batch)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        norm = whole(nn.utils.clip_grad_norm_(parameters, phase.optimiser.clip))
+        norm = clip_norm(parameters, phase.optimiser.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         events = self.job.learner.after_update(step, self.optimiser)

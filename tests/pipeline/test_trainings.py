@@ -1,4 +1,4 @@
-"""``pipeline run`` of SSD, mixtures of experts and modularity: alone, on Ray with a worker that dies, what they show."""
+"""``pipeline run`` of SSD, mixtures and modularity: alone, on Ray with a worker that dies, and what they show."""
 
 from __future__ import annotations
 

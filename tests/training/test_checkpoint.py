@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-import training.checkpoint
+import training.model_folder
 from corpus.errors import ModelError, TrainingError
-from training.checkpoint import CONFIG, INDEX, WEIGHTS, model_digest, open_model, read_shape, save_model
+from training.checkpoint import open_model, read_shape, save_model
 from training.data.tokenizer import train_bpe
 from training.llama import Llama, new_model
+from training.model_folder import CONFIG, INDEX, WEIGHTS, model_digest
 from training.shape import LlamaShape
 
 PLAIN = LlamaShape(layers=2, hidden=16, intermediate=24, heads=4, kv_heads=2, head_dim=4, vocab=40, rope_theta=5000.0)
@@ -175,7 +176,7 @@ def test_saving_again_replaces_the_old_one_and_leaves_nothing_else(
     swap_at_once: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not swap_at_once:  # as on a file system that cannot
-        monkeypatch.setattr(training.checkpoint, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(training.model_folder, "_exchange", lambda one, other: False)
     folder = saved(tmp_path / "model")
     (folder / "left over").write_text("of the old one")
     saved(folder, seed=1)
@@ -187,7 +188,7 @@ class KilledError(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-@pytest.mark.parametrize("place", ["save_file", "_write_json", "_to_disk", "_put_in_place"])
+@pytest.mark.parametrize("place", ["save_file", "_to_disk", "_put_in_place"])
 def test_a_kill_before_the_end_leaves_the_old_one(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = saved(tmp_path / "model")
     before = content(folder)
@@ -196,7 +197,7 @@ def test_a_kill_before_the_end_leaves_the_old_one(place: str, tmp_path: Path, mo
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.checkpoint, place, killed)
+        patch.setattr(training.model_folder, place, killed)
         with pytest.raises(KilledError):
             saved(folder, seed=1)
     assert content(folder) == before

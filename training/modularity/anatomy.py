@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from corpus.errors import ModelError
-from training.checkpoint import CONFIG, model_digest
+from training.model_folder import CONFIG, model_digest
 
 Kind = Literal["decoder", "encoder", "encoder-decoder"]
 PAIRS = (

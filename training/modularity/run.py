@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.checkpoint import model_digest
 from training.folder import DONE, publish, snapshots
 from training.job import Observe
 from training.learner import LanguageModel
 from training.llama import new_model
+from training.model_folder import model_digest
 from training.modularity import figures
 from training.modularity.anatomy import Opened, config_digest, fresh_model, open_folder
 from training.modularity.chance import Floats

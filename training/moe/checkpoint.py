@@ -6,30 +6,17 @@ The format is our own, as no library has a LLaMA with experts in every n-th laye
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import save_file
 
 from corpus.errors import ModelError
 from corpus.settings import Settings
-from training.checkpoint import (
-    CONFIG,
-    EMBEDDING,
-    HEAD,
-    WEIGHTS,
-    _faults,
-    _put_in_place,
-    _read_json,
-    _read_tensors,
-    _to_disk,
-    _write_json,
-)
-from training.data.tokenizer import read_tokenizer
+from training.checkpoint import with_weights
 from training.llama import Llama
+from training.model_folder import CONFIG, as_json, check_tensors, read_json, read_tensors, save_folder
 from training.moe.settings import Mixture
 from training.moe.upcycle import empty_mixture
 from training.shape import LlamaShape
@@ -55,26 +42,17 @@ def save_mixture(model: Llama, mixture: Mixture, folder: Path, *, tokenizer: byt
 
     ``tokenizer``: the bytes of ``tokenizer.json``. Raises ``TrainingError`` where it is none.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    found = read_tokenizer(tokenizer, None, where="the tokenizer of the corpus") if tokenizer is not None else None
-    if found is not None:
-        found.save(partial)
-    config = MixtureConfig(shape=model.shape, mixture=mixture, end=found.end if found is not None else None)
-    _write_json(partial / CONFIG, config.model_dump(mode="json"))
-    named = sorted(model.named_parameters())
-    tensors = {name: value.detach().to("cpu", torch.float32).contiguous().clone() for name, value in named}
-    save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
-    for path in (*partial.iterdir(), partial):
-        _to_disk(path)
-    _put_in_place(partial, folder)
-    _to_disk(folder.parent)
+
+    def files(end: int | None) -> dict[str, bytes]:
+        config = MixtureConfig(shape=model.shape, mixture=mixture, end=end)
+        return {CONFIG: as_json(config.model_dump(mode="json"))}
+
+    save_folder(folder, dict(model.named_parameters()), files, tokenizer=tokenizer)
 
 
 def read_config(folder: Path) -> MixtureConfig:
     """The configuration of a mixture. Raises ``ModelError`` for another kind of model."""
-    found = _read_json(folder, CONFIG)
+    found = read_json(folder, CONFIG)
     if found.get("model_type") != "llama_mixture":
         raise ModelError(
             f"this is a {found.get('model_type')!r} model, no mixture of experts",
@@ -91,19 +69,9 @@ def read_config(folder: Path) -> MixtureConfig:
 def open_mixture(folder: Path) -> Llama:
     """The mixture in ``folder``, in float32. Raises ``ModelError`` where a tensor is missing, extra, or not sound."""
     config = read_config(folder)
-    tensors = _read_tensors(folder)
+    tensors = read_tensors(folder)
     with torch.device("meta"):
         model = empty_mixture(config.shape, config.mixture)
     wanted = {name: value.shape for name, value in model.named_parameters()}
-    faults = _faults(tensors, wanted)
-    if faults:
-        shown = "\n  ".join(faults[:10]) + (f"\n  and {len(faults) - 10} more" if len(faults) > 10 else "")
-        what = f"the weights are not those of the configuration\n  {shown}"
-        raise ModelError(what, where=str(folder), fix=_AGAIN)
-    state = {name: value.float() for name, value in tensors.items()}
-    if config.shape.tied:
-        state[HEAD] = state[EMBEDDING]
-    model.load_state_dict(state, assign=True)
-    if config.shape.tied:
-        model.lm_head.weight = model.model.embed_tokens.weight
-    return model
+    check_tensors(tensors, wanted, folder, _AGAIN)
+    return with_weights(model, tensors)

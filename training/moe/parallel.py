@@ -1,16 +1,16 @@
-"""Several ranks: experts spread over them, tokens sent to where their experts are, and what the trainer must know.
+"""Several ranks: experts spread over them, and tokens sent to where their experts are.
 
 ``spread`` gives each rank its part of the experts as DTensors, so that checkpoints gather them whole and serve any
 number of ranks. Everything else stays a copy on each rank, whose gradients DDP averages. An expert's gradient sums over
 the tokens of all ranks already where it is computed: it is divided by their number, which makes it the same mean.
 
-The trainer needs two lines: ``ignored`` before DDP is made, and ``clip_norm`` in place of torch's. Stand-ins are local
-and send nothing.
+The trainer knows such parts (``training.parallel``): DDP leaves them alone, and the norm of gradients counts them all.
+Stand-ins are local and send nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from corpus.errors import TrainingError
 from training.moe.layer import MoE
@@ -113,30 +113,3 @@ def spread(module: nn.Module, ranks: Ranks) -> None:
 def layers(module: nn.Module) -> list[MoE]:
     """The layers with experts, in order."""
     return [found for found in module.modules() if isinstance(found, MoE)]
-
-
-def ignored(module: nn.Module) -> list[str]:
-    """Names of parameters of which each rank holds a part already: DDP must leave them alone."""
-    return [name for name, parameter in module.named_parameters() if isinstance(parameter, DTensor)]
-
-
-def clip_norm(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
-    """Scale gradients so that their norm, over all ranks, is at most ``limit``; returns the norm before.
-
-    Like torch's ``clip_grad_norm_``, also where some parameters are whole on every rank and others in parts.
-    """
-    known = list(parameters)
-    gradients = [found.grad for found in known if found.grad is not None]
-    kinds = [[found for found in gradients if isinstance(found, DTensor) == parts] for parts in (False, True)]
-    if not all(kinds):
-        return _whole(nn.utils.clip_grad_norm_(known, limit))
-    norm = torch.stack([_whole(nn.utils.get_total_norm(kind)) for kind in kinds]).square().sum().sqrt()
-    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-        local.mul_(factor)
-    return norm
-
-
-def _whole(value: Tensor) -> Tensor:
-    return value.full_tensor() if isinstance(value, DTensor) else value

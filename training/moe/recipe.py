@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from corpus.errors import ManifestError
-from training.checkpoint import WEIGHTS
 from training.config import Phase
 from training.folder import MODEL
 from training.job import Observe
+from training.model_folder import WEIGHTS
 from training.moe.settings import Mixture, Rectify
 from training.moe.upcycle import expert_layers
 from training.ranks import Ranks

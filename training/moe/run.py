@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.checkpoint import model_digest, open_model
+from training.checkpoint import open_model
 from training.job import Observe
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
+from training.model_folder import model_digest
 from training.moe.learner import MixtureLearner
 from training.moe.parallel import spread
 from training.moe.recipe import MoeRecipe, check, rectifications, runs

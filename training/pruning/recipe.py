@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from corpus.errors import ManifestError
-from training.checkpoint import WEIGHTS
 from training.config import Phase
 from training.folder import MODEL
 from training.job import Observe
+from training.model_folder import WEIGHTS
 from training.pruning.learner import Gates
 from training.pruning.target import Target, target_shape
 from training.ranks import Ranks

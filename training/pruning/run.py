@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import model_digest, open_model
+from training.checkpoint import open_model
 from training.config import Phase
 from training.evaluate import Evaluation
 from training.folder import publish
 from training.job import Observe, precision_of
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
+from training.model_folder import model_digest
 from training.phases import Phases
 from training.pruning.baselines import magnitude_masks, random_masks
 from training.pruning.cut import cut

@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 
 from corpus.errors import ManifestError
 from corpus.settings import Settings
-from training.checkpoint import WEIGHTS
 from training.config import Phase, Schedule
 from training.folder import MODEL
 from training.job import Observe
+from training.model_folder import WEIGHTS
 from training.moe.settings import Mixture
 from training.moe.upcycle import expert_layers
 from training.moefication.layer import Experts, flops_per_token

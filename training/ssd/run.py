@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
-from training.checkpoint import model_digest, open_model
+from training.checkpoint import open_model
 from training.evaluate import first_rows
 from training.folder import snapshots
 from training.job import Observe
 from training.llama import new_model
+from training.model_folder import model_digest
 from training.moe.learner import MixtureLearner
 from training.moe.upcycle import upcycle
 from training.phases import Phases

@@ -11,16 +11,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
 
-import training.trainer
 from tests.training.jobs import SHAPE, phase
 from tests.training.moe.test_layer import made
 from training.data.source import open_tokens
@@ -28,7 +25,7 @@ from training.data.write import HELD_OUT
 from training.job import Job
 from training.llama import new_model
 from training.moe.learner import MixtureLearner
-from training.moe.parallel import clip_norm, ignored, spread
+from training.moe.parallel import spread
 from training.moe.recipe import MoeRecipe
 from training.moe.run import run_moe
 from training.moe.settings import Mixture, Rectify
@@ -107,23 +104,10 @@ def run_on_two(folder: Path, tasks: list[dict[str, Any]]) -> None:
     assert [process.returncode for process in started] == [0, 0], errors
 
 
-def _adapt() -> None:
-    """What training.parallel and training.trainer will do themselves: two lines."""
-    wrap = training.trainer.wrap
-
-    def wrapped(learner, settings, ranks):
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(learner.module, ignored(learner.module))
-        return wrap(learner, settings, ranks)
-
-    training.trainer.wrap = wrapped
-    training.trainer.nn = SimpleNamespace(utils=SimpleNamespace(clip_grad_norm_=clip_norm))
-
-
 def main() -> None:
     rank, store, tasks = sys.argv[1:]
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=int(rank), world_size=2)
     ranks = Ranks.current()
-    _adapt()
     for task in json.loads(tasks):
         out = Path(task["out"])
         if "layer" in task:

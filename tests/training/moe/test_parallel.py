@@ -15,9 +15,10 @@ from tests.training.moe.programs import batch, layer_outcome, run_on_two, train
 from tests.training.moe.test_layer import made
 from training.folder import checkpoints
 from training.moe.checkpoint import open_mixture
-from training.moe.parallel import clip_norm, spread
+from training.moe.parallel import spread
 from training.moe.recipe import MoeRecipe
 from training.moe.run import run_moe
+from training.parallel import clip_norm
 from training.ranks import Ranks
 
 ONE = Ranks(0, 1, torch.device("cpu"))
