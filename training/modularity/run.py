@@ -37,6 +37,7 @@ from training.modularity.perturbation import Perturbation, measure
 from training.modularity.predictivity import predictivity
 from training.modularity.recipe import ANALYSIS, FIGURES, SOURCE, TABLE, Checked, ModularityRecipe, check
 from training.modularity.record import record
+from training.modularity.summary import all_figures
 from training.modularity.table import write_table
 from training.phases import Phases
 from training.ranks import Ranks
@@ -91,7 +92,7 @@ class _Run:
         assert data is not None
         phases = Phases(self.recipe.output, data, self.ranks, self.observe)
         learner = LanguageModel(new_model(trained.shape, trained.phase.seed))
-        self.summaries[SOURCE] = phases.phase(SOURCE, trained.phase, learner, "fresh")
+        self.summaries[SOURCE] = phases.phase(SOURCE, trained.phase, learner, f"fresh {trained.shape}")
         found = [Snapshot(_step(path, 0), path) for path in snapshots(self.recipe.output / SOURCE)]
         if not found or found[-1].step < trained.phase.steps:
             found.append(Snapshot(trained.phase.steps, phases.model(SOURCE)))
@@ -222,38 +223,9 @@ class _Run:
         disturbed: Mapping[str, Mapping[str, Any]],
     ) -> None:
         recipe, anatomy = self.recipe, self.checked.anatomy
-        counts = {
-            function.name: [{"name": part.name, "sequences": len(part.rows)} for part in function.parts]
-            for function in functions
-        }
-        settings = recipe.perturbation
-        whole: dict[str, Any] = {
-            "format": 1,
-            "model": {
-                "name": models[-1].folder.name if recipe.model.train is None else "trained here",
-                "digest": model_digest(models[-1].folder),
-                "kind": anatomy.kind,
-                "layers": len(measured.real),
-                "neurons": anatomy.neurons,
-                "experts": recipe.experts,
-            },
-            "top": self.top,
-            "partitions": recipe.partitions,
-            "seed": recipe.seed,
-            "functions": counts,
-            "functional": figures.functional_figures(measured),
-            "similarity": figures.similarity_figures(measured),
-            "best": figures.best_figures(measured, fresh),
-            "emergence": figures.emergence_figures(measured, found) if len(models) > 1 else None,
-            "perturbation": {
-                "settings": settings.model_dump(mode="json"),
-                "layers": list(settings.disturbed(len(measured.real))),
-                "means": figures.perturbation_figures(disturbed),
-                "parts": disturbed,
-            }
-            if settings
-            else None,
-        }
+        last = models[-1].folder
+        series = found if len(models) > 1 else None
+        whole = all_figures(recipe, anatomy, last, functions, measured, fresh=fresh, series=series, disturbed=disturbed)
         write_table(recipe.output / TABLE, measured, found)
         publish(recipe.output / FIGURES, whole)
         self.summaries[ANALYSIS] = {

@@ -31,7 +31,7 @@ def run_moe(recipe: MoeRecipe, ranks: Ranks, observe: Observe) -> dict[str, dict
     trained = recipe.source.train
     if trained is not None:
         learner: Learner = LanguageModel(new_model(trained.shape, trained.phase.seed))
-        phases.phase("source", trained.phase, learner, "fresh")
+        phases.phase("source", trained.phase, learner, f"fresh {trained.shape}")
     folder = recipe.source.path or phases.model("source")
     origin = model_digest(folder)
     for run in runs(recipe):

@@ -50,7 +50,7 @@ class _Run:
         trained = recipe.source.train
         if trained is not None:
             learner = LanguageModel(new_model(trained.shape, trained.phase.seed))
-            self._phase("source", trained.phase, learner, "fresh", {})
+            self._phase("source", trained.phase, learner, f"fresh {trained.shape}", {})
         folder = recipe.source.path or self.phases.model("source")
         origin = model_digest(folder)
         losses = self._source_losses(folder, origin)
@@ -75,7 +75,9 @@ class _Run:
             dearer = self.shape.flops_per_token / self.smaller.flops_per_token if recipe.scratch == "compute" else 1.0
             steps = recipe.continued.steps + round(rows * dearer)
             phase = static.model_copy(update={"steps": steps})
-            self._phase("scratch", phase, LanguageModel(new_model(self.smaller, phase.seed)), "fresh", {})
+            self._phase(
+                "scratch", phase, LanguageModel(new_model(self.smaller, phase.seed)), f"fresh {self.smaller}", {}
+            )
         return self.phases.summaries
 
     def _continue(self, name: str, phase: Phase, losses: Mapping[str, float]) -> None:
