@@ -75,13 +75,13 @@ def _grid(box: _Box) -> Markup:
         _, at = box.place(box.left, value)
         out += Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(_LEFT, WIDTH, at, at)
         out += Markup('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(
-            _LEFT - 5, at + 4, _short(value)
+            _LEFT - 5, at + 4, short(value)
         )
         value = box.left + share * (box.right - box.left)
         across, _ = box.place(value, box.low)
         anchor = "end" if share == 1.0 else "middle"
         out += Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
-            across, _BASE + 15, anchor, _short(value)
+            across, _BASE + 15, anchor, short(value)
         )
     return out
 
@@ -96,7 +96,8 @@ def _legend(lines: Sequence[Line]) -> Markup:
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(entries))
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number in a few signs: 3.54T."""
     size = abs(value)
     if 1000 <= size < 1e4:
         return f"{value:.0f}"

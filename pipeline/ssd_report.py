@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.curves import Line, chart
+from pipeline.curves import Line, chart, short
 from pipeline.phase_logs import PhaseLog, loss_over, mean_loss, points
 
 SPARSE = "held_out/sparse"
@@ -18,10 +18,11 @@ def verdict(phases: Mapping[str, PhaseLog]) -> str:
         return ""
     ours, theirs = (mean_loss(phase.summary["held_out"]) for phase in (ssd, dense) if phase.summary)
     both, after = (mean_loss(phase.summary[SPARSE]) for phase in (ssd, dense) if phase.summary)
+    cost, other = (phase.summary["flops"] for phase in (ssd, dense) if phase.summary)
     return (
-        f"SSD ended at {ours:.3f} nats dense and {both:.3f} sparse, with {ssd.summary['flops']:.3g} FLOPs; dense "
-        f"training at {theirs:.3f}, and {after:.3f} made sparse after training, with {dense.summary['flops']:.3g} "
-        f"({dense.summary['flops'] / ssd.summary['flops']:.2f} times as many). {_turns(ssd)}"
+        f"SSD ended at {ours:.3f} nats dense and {both:.3f} sparse, with {short(cost)} FLOPs; dense training at "
+        f"{theirs:.3f}, and {after:.3f} made sparse after training, with {short(other)} FLOPs ({other / cost:.2f} times "
+        f"as many). {_turns(ssd)}"
     )
 
 

@@ -39,7 +39,7 @@ MODULARITY = {
     "functions": [{"kind": "topics", "length": 16, "per_class": 20}],
     "experts": 4,
     "top_share": 0.2,
-    "partitions": 20,
+    "partitions": 99,
     "perturbation": {"budgets": [1], "layers": 1, "seeds": 1, "sequences": 8},
 }
 

@@ -86,7 +86,8 @@ class SwitchableFeedForward(ReluFeedForward):
             logits, experts = F.linear(x.float(), self.router.float()).topk(self.experts.active, dim=-1)
             shares = logits.softmax(dim=-1)
         if self.training:
-            self.load += torch.bincount(experts.flatten(), minlength=self.experts.number)
+            chosen = experts.flatten()
+            self.load.scatter_add_(0, chosen, torch.ones_like(chosen))  # unlike bincount, waits for no device
         return experts, (shares - shares.detach()) + 1  # in this order one is exactly one
 
     def take_load(self) -> Tensor:
