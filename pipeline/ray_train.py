@@ -18,6 +18,7 @@ from typing import Any
 
 from corpus.errors import CorpusError, RunError
 from pipeline.executors.ray import RayExecutor
+from pipeline.phase_logs import mean_loss
 from pipeline.run import only_driver
 from pipeline.task import Place
 from training.folder import DONE, LOG, RECIPE, publish
@@ -161,8 +162,10 @@ def _tell(line: Mapping[str, Any], tell: Tell) -> None:
     elif "told" in line:
         tell(f"{start}: {line['told']}, {line['seconds']:.1f} s")
     elif "held_out" in line:
-        losses = ", ".join(f"{name} {loss:.3f}" for name, loss in line["held_out"].items())
-        tell(f"{start}, held out: {losses}")
+        losses = [f"{name} {loss:.3f}" for name, loss in line["held_out"].items()]
+        others = {key.partition("/")[2]: mean_loss(line[key]) for key in line if key.startswith("held_out/")}
+        losses += [f"mean of {mode} {loss:.3f}" for mode, loss in others.items()]
+        tell(f"{start}, held out: {', '.join(losses)}")
     elif "loss" in line:
         tell(f"{start}, loss {line['loss']:.4f}, {line['tokens']:,} tokens, {line['seconds']:.1f} s")
     else:

@@ -21,8 +21,8 @@ def verdict(phases: Mapping[str, PhaseLog]) -> str:
     cost, other = (phase.summary["flops"] for phase in (ssd, dense) if phase.summary)
     return (
         f"SSD ended at {ours:.3f} nats dense and {both:.3f} sparse, with {short(cost)} FLOPs; dense training at "
-        f"{theirs:.3f}, and {after:.3f} made sparse after training, with {short(other)} FLOPs ({other / cost:.2f} times "
-        f"as many). {_turns(ssd)}"
+        f"{theirs:.3f}, and {after:.3f} made sparse after training, with {short(other)} FLOPs, "
+        f"{other / cost:.2f} times as many. {_turns(ssd)}"
     )
 
 

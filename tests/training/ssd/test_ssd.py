@@ -118,6 +118,16 @@ def test_the_model_runs_dense_and_sparse_as_it_was_measured(tokens, arms):
     assert plain == pytest.approx(summary["held_out"], abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of itself
+def test_compiled_layers_switch_and_learn_the_same(tokens, tmp_path, arms):
+    _, log = run(tmp_path, tokens, "ssd", compile=True)
+    plain = arms["ssd"][2]
+    assert modes(log) == modes(plain)
+    for left, right in zip(log, plain, strict=True):
+        for key in ("loss", "active", "similarity", "held_out", "held_out/sparse"):
+            assert left.get(key) == pytest.approx(right.get(key), abs=1e-3)
+
+
 def test_snapshots_are_whole_models_from_the_untrained_one_on(tokens, tmp_path, arms):
     run(tmp_path, tokens, "ssd", snapshot_every=8)
     assert [path.name for path in snapshots(tmp_path)] == ["step-00000000", "step-00000008", "step-00000016"]
