@@ -1,6 +1,6 @@
 """Rectify-Router on one GPU in two minutes: a dense model, upcycled and trained on under each way of routing.
 
-    python benchmarks/moe_gpu.py TOKENS --output runs/moe_gpu --seconds 110
+    PYTHONPATH=. python benchmarks/moe_gpu.py TOKENS --output runs/moe_gpu --seconds 110
 
 TOKENS is a token corpus with held-out rows (`pipeline run manifests/tokenize.yaml`). The speed of the dense model and
 of the dearest arm is measured first, and the seconds are dealt out in steps: every arm gets equally many. Ranks are
@@ -13,16 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from itertools import pairwise
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 import torch
 
+from benchmarks.gpu import TIMED, WARM, Told, step_seconds
 from training.config import Phase, Schedule
 from training.data.source import open_tokens
-from training.job import Job
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
 from training.moe.learner import MixtureLearner
@@ -33,13 +32,11 @@ from training.moe.upcycle import upcycle
 from training.ranks import Ranks
 from training.recipe import Data, Source, TrainedSource, open_data
 from training.shape import LlamaShape
-from training.trainer import Trainer
 
 SOURCE_SHARE = 0.4
 """Of the seconds; the arms share the rest."""
 SPARE = 0.88
 """Of the seconds goes into steps; the rest is for evaluations and files."""
-WARM, TIMED = 3, 8
 LARGE = {"layers": 8, "hidden": 512, "intermediate": 2048, "heads": 8, "kv_heads": 8, "head_dim": 64}
 TINY = {"layers": 2, "hidden": 64, "intermediate": 192, "heads": 4, "kv_heads": 4, "head_dim": 16}
 FACTS = ("dropped", "padded", "filled", "rerouted", "load", "crossed")
@@ -55,7 +52,7 @@ def main() -> None:
     print({name: f"{1 / seconds:.2f} steps/s" for name, seconds in speeds.items()}, flush=True)
     left = SPARE * arguments.seconds - (time.perf_counter() - began)
     recipe = _dealt(base, speeds, left)
-    summaries = run_moe(recipe, Ranks.current(), _Told(began))
+    summaries = run_moe(recipe, Ranks.current(), Told(began))
     result = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "torch": torch.__version__,
@@ -121,17 +118,7 @@ def _speeds(shape: LlamaShape, base: MoeRecipe, data: Data, folder: Path) -> dic
         "dense": LanguageModel(new_model(shape, 0)),
         "both": MixtureLearner(upcycle(new_model(shape, 0), both, 0), both),
     }
-    found = {}
-    for name, learner in learners.items():
-        phase = base.continued.model_copy(
-            update={"log_every": 1, "evaluate_rows": 1}
-        )  # to log a loss is to wait for it
-        job = Job(name, folder / name, phase, learner, "fresh", data.train, data.held_out)
-        lines: list[float] = []
-        Trainer(job, Ranks.current(), lambda line, seen=lines: seen.append(line["seconds"])).run()
-        times = [after - before for before, after in pairwise(lines[: WARM + TIMED])]
-        found[name] = median(times[WARM:])
-    return found
+    return step_seconds(learners, base.continued.model_copy(update={"evaluate_rows": 1}), data, folder)
 
 
 def _dealt(base: MoeRecipe, speeds: dict[str, float], seconds: float) -> MoeRecipe:
@@ -152,22 +139,6 @@ def _dealt(base: MoeRecipe, speeds: dict[str, float], seconds: float) -> MoeReci
             "continued": made((1 - SOURCE_SHARE) * seconds / arms, 3e-4),
         }
     )
-
-
-class _Told:
-    """Prints evaluations, and a line of training now and then."""
-
-    def __init__(self, began: float) -> None:
-        self._began, self._last = began, 0.0
-
-    def __call__(self, line: Any) -> None:
-        now = time.perf_counter()
-        if "held_out" in line or now - self._last > 15:
-            self._last = now
-            short = {name: round(found, 4) if isinstance(found, float) else found for name, found in line.items()}
-            print(
-                f"{now - self._began:6.1f}s", json.dumps({k: v for k, v in short.items() if k != "weights"}), flush=True
-            )
 
 
 def _told(recipe: MoeRecipe, name: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Sheared LLaMA on one GPU in some minutes: pruning against training from scratch, magnitude pruning, a static mixture.
 
-    python benchmarks/sheared_gpu.py TOKENS --output runs/sheared_gpu --seconds 480
+    PYTHONPATH=. python benchmarks/sheared_gpu.py TOKENS --output runs/sheared_gpu --seconds 480
 
 TOKENS is a token corpus with several domains and held-out rows (`pipeline run manifests/tokenize.yaml`). The speed of
 each kind of step is measured first, and the seconds are dealt out to the phases in steps. One table is printed last;
@@ -13,17 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 
+from benchmarks.gpu import TIMED, WARM, Told, step_seconds
 from training.config import Phase, Schedule
 from training.data.source import open_tokens
 from training.dynamic import DynamicLoading
-from training.job import Job
 from training.learner import LanguageModel, Learner
 from training.llama import new_model
 from training.pruning.learner import Gates, Pruning
@@ -33,11 +31,9 @@ from training.pruning.target import Target, target_shape
 from training.ranks import Ranks
 from training.recipe import Data, Source, TrainedSource, open_data
 from training.shape import LlamaShape
-from training.trainer import Trainer
 
 SHARES = "source=.34,prune=.2,continued=.115,static=.115,magnitude=.115"
 """Of the seconds, in steps; training from scratch comes on top: its steps follow from those of the others."""
-WARM, TIMED = 4, 12
 LARGE = {
     "source": {"layers": 14, "hidden": 768, "intermediate": 2304, "heads": 12, "kv_heads": 12, "head_dim": 64},
     "target": {"layers": 10, "hidden": 512, "intermediate": 1408, "heads": 8},
@@ -58,7 +54,7 @@ def main() -> None:
     print({name: f"{1 / seconds:.2f} steps/s" for name, seconds in speeds.items()}, flush=True)
     left = arguments.seconds - (time.perf_counter() - began)
     shares = {name: float(value) for name, value in (part.split("=") for part in arguments.shares.split(","))}
-    summaries = run_sheared(_dealt(base, base.prune, speeds, left, shares), Ranks.current(), _Told(began))
+    summaries = run_sheared(_dealt(base, base.prune, speeds, left, shares), Ranks.current(), Told(began))
     target = target_shape(trained.shape, base.target)
     result = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -103,19 +99,6 @@ def _recipe(arguments: argparse.Namespace) -> ShearedRecipe:
     )
 
 
-class _Told:
-    """Prints evaluations, and a line of training now and then."""
-
-    def __init__(self, began: float) -> None:
-        self._began, self._last = began, 0.0
-
-    def __call__(self, line: Any) -> None:
-        now = time.perf_counter()
-        if "held_out" in line or now - self._last > 15:
-            self._last = now
-            print(f"{now - self._began:6.1f}s", json.dumps(_rounded(line)), flush=True)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tokens", type=Path)
@@ -135,16 +118,7 @@ def _speeds(shape: LlamaShape, target: Target, phase: Phase, data: Data, folder:
         "prune": Pruning(new_model(shape, 0), target, Gates(), steps=phase.steps, seed=0),
         "target": LanguageModel(new_model(target_shape(shape, target), 0)),
     }
-    found = {}
-    for name, learner in learners.items():
-        every = phase.model_copy(update={"log_every": 1})  # to log a loss is to wait for it
-        job = Job(name, folder / name, every, learner, "fresh", data.train, data.held_out)
-        lines: list[float] = []
-        trainer = Trainer(job, Ranks.current(), lambda line, seen=lines: seen.append(line["seconds"]))
-        trainer.run()
-        times = [after - before for before, after in pairwise(lines[: WARM + TIMED])]
-        found[name] = median(times[WARM:])
-    return found
+    return step_seconds(learners, phase, data, folder)
 
 
 def _dealt(
@@ -169,12 +143,6 @@ def _dealt(
             "baselines": tuple(name for name in base.baselines if shares.get(name, 1.0) > 0),
         }
     )
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(found) for name, found in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def _print_table(result: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Switchable sparse-dense training on one GPU within eight minutes: step times, SSD beside dense, decode and prefill.
 
-    python benchmarks/ssd_gpu.py TOKENS --output runs/ssd_gpu --seconds 470
+    PYTHONPATH=. python benchmarks/ssd_gpu.py TOKENS --output runs/ssd_gpu --seconds 470
 
 TOKENS is a token corpus with held-out rows (`pipeline run manifests/tokenize.yaml`; rows of 1,024 tokens suit). Needs
 torch and Triton, no Ray. Three parts, in this order, each printed as a table when it is done:
@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch.optim import AdamW
 
+from benchmarks.gpu import Told, print_rows
 from training.config import Phase, Schedule
 from training.data.source import open_tokens
 from training.llama import Llama, new_model
@@ -136,7 +137,7 @@ def steps(arguments: argparse.Namespace, seconds: float) -> list[dict[str, Any]]
                     "load": round(by_mode["load"], 2),
                 }
             )
-    _print(rows)
+    print_rows(rows)
     return rows
 
 
@@ -202,7 +203,7 @@ def decode(arguments: argparse.Namespace, seconds: float) -> list[dict[str, Any]
             row["sparse TB/s"] = round(read["sparse"] / times["decode sparse"] / 1e12, 2)
             row["prefill gain"] = round(times["prefill dense"] / times["prefill sparse"], 2)
             rows.append(row)
-    _print(rows)
+    print_rows(rows)
     return rows
 
 
@@ -250,16 +251,8 @@ def train(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
         switching=rule,
         baselines=("dense",),
     )
-    summaries = run_ssd(recipe, Ranks.current(), _Told())
+    summaries = run_ssd(recipe, Ranks.current(), Told(time.perf_counter()))
     return _compared(recipe, summaries)
-
-
-class _Told:
-    """Prints check-ups, switches and evaluations."""
-
-    def __call__(self, line: Any) -> None:
-        if "loss" not in line:
-            print(json.dumps(_rounded(line)), flush=True)
 
 
 def _compared(recipe: SsdRecipe, summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -276,7 +269,7 @@ def _compared(recipe: SsdRecipe, summaries: dict[str, dict[str, Any]]) -> dict[s
                 **{kind: round(value, 4) for kind, value in means.items()},
             }
         )
-    _print(rows)
+    print_rows(rows)
     ssd, dense = summaries["ssd"], summaries["dense"]
     goal = sum(ssd["held_out"].values()) / len(ssd["held_out"])
     return {
@@ -294,19 +287,6 @@ def _reached(folder: Path, goal: float) -> Iterator[float]:
         line = json.loads(text)
         if "held_out" in line and sum(line["held_out"].values()) / len(line["held_out"]) <= goal:
             yield line["seconds"]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(found) for name, found in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    print("\n| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|")
-    for row in rows:
-        print("| " + " | ".join(str(row.get(name, "")) for name in names) + " |", flush=True)
 
 
 if __name__ == "__main__":

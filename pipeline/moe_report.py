@@ -18,7 +18,7 @@ FACTS = {
 
 
 def verdict(phases: Mapping[str, PhaseLog]) -> str:
-    """What rectification gained over plain routing, in one sentence; empty where that cannot be said."""
+    """What rectification gained over plain routing, and what routers wasted at the end; empty where nothing is known."""
     ends = {name: mean_loss(phase.summary["held_out"]) for name, phase in phases.items() if phase.summary}
     plain = {name: loss for name, loss in ends.items() if name.startswith("vanilla")}
     found = []
@@ -28,6 +28,13 @@ def verdict(phases: Mapping[str, PhaseLog]) -> str:
         gains = [f"{ends[arm + rest] - loss:+.3f} with {said}" for arm, said in arms.items() if arm + rest in ends]
         if gains:
             found.append(f"Plain routing ({name}) ended at {loss:.3f} nats: {', '.join(gains)}.")
+    wasted = [
+        f"{name} {dropped[-1][1]:.1%} / {points(phase, 'moe/padded')[-1][1]:.1%}"
+        for name, phase in phases.items()
+        if (dropped := points(phase, "moe/dropped"))
+    ]
+    if wasted:
+        found.append(f"Tokens dropped / slots padded in the last step: {', '.join(wasted)}.")
     return " ".join(found)
 
 

@@ -139,7 +139,13 @@ def test_a_mixture_runs_and_shows_what_its_router_did(tokens, tmp_path):
     assert set(digests(output)) == {"source", "vanilla", "both"}
     assert answer["sha256"] == digests(output)["both"]
     assert "held-out loss/intra, vanilla" in answer["metrics"]
-    page(output, "Plain routing (vanilla) ended at", "Tokens that reached no expert", "Slots that were padding")
+    page(
+        output,
+        "Plain routing (vanilla) ended at",
+        "slots padded in the last step: vanilla ",
+        "Tokens that reached no expert",
+        "Slots that were padding",
+    )
     assert open_mixture(output / "both" / "model") is not None
 
 
