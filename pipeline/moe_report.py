@@ -18,7 +18,7 @@ FACTS = {
 
 
 def verdict(phases: Mapping[str, PhaseLog]) -> str:
-    """What rectification gained over plain routing, and what routers wasted at the end; empty where nothing is known."""
+    """What rectification gained over plain routing, and what routers wasted; empty where nothing is known."""
     ends = {name: mean_loss(phase.summary["held_out"]) for name, phase in phases.items() if phase.summary}
     plain = {name: loss for name, loss in ends.items() if name.startswith("vanilla")}
     found = []
