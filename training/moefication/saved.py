@@ -28,16 +28,25 @@ _OURS = (".router", ".load")
 
 
 def save_switchable(
-    shape: LlamaShape, experts: Experts, weights: Mapping[str, Tensor], folder: Path, *, tokenizer: bytes | None = None
+    shape: LlamaShape,
+    experts: Experts | None,
+    weights: Mapping[str, Tensor],
+    folder: Path,
+    *,
+    tokenizer: bytes | None = None,
 ) -> None:
-    """Write the model with the weights that stand under ``model.`` in a learner's state, and its routers."""
-    plain = {name: value for name, value in weights.items() if not name.endswith(_OURS)}
+    """Write the model with the weights that stand under ``model.`` in a learner's state, and its routers; without
+    ``experts`` a plain one."""
+    plain = loaded(shape, {name: value for name, value in weights.items() if not name.endswith(_OURS)})
+    if experts is None:
+        save_model(plain, folder, tokenizer=tokenizer)
+        return
     routers = {
         f"layers.{layer}.router": weights[f"model.model.layers.{layer}.mlp.router"].detach().cpu().float().contiguous()
         for layer in range(shape.layers)
     }
     beside = {EXPERTS: experts.model_dump_json(indent=1).encode() + b"\n", ROUTERS: save(routers)}
-    save_model(loaded(shape, plain), folder, tokenizer=tokenizer, beside=beside)
+    save_model(plain, folder, tokenizer=tokenizer, beside=beside)
 
 
 def open_switchable(folder: Path) -> Llama:

@@ -144,8 +144,12 @@ class SwitchableTraining(Learner):
 
     def other_modes(self) -> Mapping[str, AbstractContextManager[None]]:
         """Held-out losses of the sparse model, too, once there are experts that belong to its neurons as they are."""
-        fresh = self.module.train_sparse or self._done == self._steps
-        return {SPARSE: self._evaluating_sparse()} if fresh else {}
+        return {SPARSE: self._evaluating_sparse()} if self._has_experts else {}
+
+    @property
+    def _has_experts(self) -> bool:
+        """Whether experts and routers belong to the neurons as they are now."""
+        return self.module.train_sparse or self._done == self._steps
 
     @contextmanager
     def _evaluating_sparse(self) -> Any:
@@ -164,5 +168,6 @@ class SwitchableTraining(Learner):
         self._since, self._conversions = int(state["since"]), int(state["conversions"])
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], tokenizer: bytes) -> None:
-        """Write a plain Hugging Face folder, dense to all others, with the routers beside it."""
-        save_switchable(self.model.shape, self.experts, weights, folder, tokenizer=tokenizer)
+        """Write a plain Hugging Face folder, dense to all others; with the routers beside it where there are some."""
+        experts = self.experts if self._has_experts else None
+        save_switchable(self.model.shape, experts, weights, folder, tokenizer=tokenizer)

@@ -131,6 +131,8 @@ def test_compiled_layers_switch_and_learn_the_same(tokens, tmp_path, arms):
 def test_snapshots_are_whole_models_from_the_untrained_one_on(tokens, tmp_path, arms):
     run(tmp_path, tokens, "ssd", snapshot_every=8)
     assert [path.name for path in snapshots(tmp_path)] == ["step-00000000", "step-00000008", "step-00000016"]
+    # after eight steps it is sparse; before, its neurons are no experts yet
+    assert [(path / "experts.json").is_file() for path in snapshots(tmp_path)] == [False, True, True]
     models = [open_model(path) for path in snapshots(tmp_path)]
     inputs = torch.arange(12)[None]
     outputs = [model(inputs) for model in models]
