@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 560, 266
 _LEFT, _RIGHT, _TOP, _BASE = 52, 8, 24, 230
-COLOURS = ("#2563a8", "#c2410c", "#15803d", "#7e22ce", "#b45309", "#0e7490", "#be185d", "#4d7c0f", "#475569")
+COLOURS = ("#2563a8", "#c2410c", "#15803d", "#7e22ce", "#ca8a04", "#0e7490", "#be185d", "#4d7c0f", "#475569")
 """One per line, told apart in print and by most colour-blind readers together with the legend's order."""
 
 
