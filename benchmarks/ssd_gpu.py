@@ -131,8 +131,8 @@ def steps(arguments: argparse.Namespace, seconds: float) -> list[dict[str, Any]]
                     "layers": layers,
                     "experts": f"{active} of {number}",
                     "tokens": batch * length,
-                    **{name: round(value * 1e3, 2) for name, value in by_mode.items() if name != "load"},
-                    "dense/sparse": round(by_mode["dense ms"] / by_mode["sparse ms"], 3),
+                    **{f"{mode} ms": round(by_mode[mode] * 1e3, 2) for mode in ("dense", "sparse")},
+                    "dense/sparse": round(by_mode["dense"] / by_mode["sparse"], 3),
                     "FLOPs": round(flops[0] / flops[1], 3),
                     "load": round(by_mode["load"], 2),
                 }
@@ -166,7 +166,7 @@ def _step_seconds(shape: LlamaShape, experts: Experts, batch: int, length: int, 
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
 
-        found[f"{mode} ms"] = _timed(step)
+        found[mode] = _timed(step)
     loads = [layer.take_load().float() for layer in learner.module.layers]
     found["load"] = max(float(load.max() / load.mean()) for load in loads)
     if CUDA:
@@ -220,7 +220,7 @@ def train(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
     experts = Experts(number=16, active=4)
     batch = 8 if tiny else 32
     length = open_tokens(str(arguments.tokens)).sequence_length
-    dense = _step_seconds(shape, experts, batch, length, arguments.seed)["dense ms"]
+    dense = _step_seconds(shape, experts, batch, length, arguments.seed)["dense"]
     count = 60 if tiny else max(100, int((seconds - 45) / 2.05 / dense))
     phase = Phase(
         steps=count,

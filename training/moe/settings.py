@@ -48,7 +48,8 @@ class Mixture(Settings):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.top_k + self.rectify.fill_in > self.experts:
-            raise ValueError(f"{self.experts} experts are too few for {self.top_k} choices and the one that fills in")
+            more = " and the one that fills in" if self.rectify.fill_in else ""
+            raise ValueError(f"{self.experts} experts are too few for {self.top_k} choices{more}")
         if self.experts % self.ranks:
             raise ValueError(f"{self.experts} experts cannot be dealt out evenly to {self.ranks} ranks")
         if self.capacity_factor is None and (self.rectify.intra or self.rectify.fill_in):
