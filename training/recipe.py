@@ -108,6 +108,19 @@ class TrainingRecipe(Settings):
         return self
 
 
+class SourcedRecipe(TrainingRecipe):
+    """A training that starts from a model."""
+
+    source: Source
+    """The model that it starts from."""
+
+    def phases(self) -> Mapping[str, Phase]:
+        return {"source.train.phase": self.source.train.phase} if self.source.train is not None else {}
+
+    def absolute(self) -> Self:
+        return super().absolute().model_copy(update={"source": self.source.absolute()})
+
+
 @dataclass(frozen=True)
 class Data:
     """The two splits of the corpus."""

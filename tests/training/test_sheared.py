@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from training.checkpoint import open_model, read_shape, save_model
 from training.config import Phase, Schedule
 from training.dynamic import DynamicLoading, GivenReference
 from training.llama import new_model
+from training.moe.recipe import MoeRecipe
+from training.moe.settings import Mixture
 from training.pruning.recipe import ShearedRecipe, check
 from training.pruning.run import run_sheared
 from training.pruning.target import Target
@@ -166,3 +169,20 @@ def test_a_corpus_without_held_out_rows_is_refused(tmp_path):
     assert done.returncode == 0, done.stderr
     with pytest.raises(TrainingError, match="no split 'held_out'"):
         check(recipe(tmp_path / "out", tmp_path / "run"))
+
+
+def test_paths_mean_the_same_in_workers_which_start_elsewhere(tokens, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sheared = recipe(tokens, Path("out"), data="tokens", source=Source(path=Path("model")))
+    mixture = MoeRecipe(
+        train="moe",
+        output=Path("out"),
+        data="s3://bucket/tokens",
+        source=Source(path=Path("model")),
+        mixture=Mixture(),
+        continued=sheared.prune,
+    )
+    for found in (sheared.absolute(), mixture.absolute()):
+        assert (found.output, found.source.path) == (tmp_path / "out", tmp_path / "model")
+    assert sheared.absolute().data == str(tmp_path / "tokens")
+    assert mixture.absolute().data == "s3://bucket/tokens"

@@ -17,7 +17,7 @@ from training.model_folder import WEIGHTS
 from training.moe.settings import Mixture, Rectify
 from training.moe.upcycle import expert_layers
 from training.ranks import Ranks
-from training.recipe import Data, Source, TrainingRecipe, check_mixture, open_data, source_shape
+from training.recipe import Data, Source, SourcedRecipe, check_mixture, open_data, source_shape
 from training.shape import LlamaShape
 
 Arm = Literal["dense", "vanilla", "intra", "fill_in", "both", "dropless"]
@@ -31,7 +31,7 @@ ABOUT: dict[Arm, str] = {
 }
 
 
-class MoeRecipe(TrainingRecipe):
+class MoeRecipe(SourcedRecipe):
     """A manifest with ``train: moe``."""
 
     train: Literal["moe"]
@@ -75,8 +75,7 @@ class MoeRecipe(TrainingRecipe):
         return self
 
     def phases(self) -> Mapping[str, Phase]:
-        trained = {"source.train.phase": self.source.train.phase} if self.source.train is not None else {}
-        return {**trained, "continued": self.continued}
+        return {**super().phases(), "continued": self.continued}
 
     def about(self) -> Mapping[str, str]:
         return {"source": "the dense model", **{run.name: run.about for run in runs(self)}}

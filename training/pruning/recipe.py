@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 from corpus.errors import ManifestError
 from training.config import Phase
@@ -14,7 +14,7 @@ from training.model_folder import WEIGHTS
 from training.pruning.learner import Gates
 from training.pruning.target import Target, target_shape
 from training.ranks import Ranks
-from training.recipe import Data, Source, TrainingRecipe, check_mixture, open_data, source_shape
+from training.recipe import Data, Source, SourcedRecipe, check_mixture, open_data, source_shape
 from training.shape import LlamaShape
 
 ABOUT = {
@@ -29,7 +29,7 @@ ABOUT = {
 Baseline = Literal["scratch", "magnitude", "random", "static"]
 
 
-class ShearedRecipe(TrainingRecipe):
+class ShearedRecipe(SourcedRecipe):
     """A manifest with ``train: sheared``."""
 
     train: Literal["sheared"]
@@ -50,11 +50,7 @@ class ShearedRecipe(TrainingRecipe):
     """Training from scratch gets as many tokens as pruning and continued training together, or as many FLOPs."""
 
     def phases(self) -> Mapping[str, Phase]:
-        trained = {"source.train.phase": self.source.train.phase} if self.source.train is not None else {}
-        return {**trained, "prune": self.prune, "continued": self.continued}
-
-    def absolute(self) -> Self:
-        return super().absolute().model_copy(update={"source": self.source.absolute()})
+        return {**super().phases(), "prune": self.prune, "continued": self.continued}
 
     def about(self) -> Mapping[str, str]:
         return ABOUT
