@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +20,7 @@ from training.llama import Llama
 from training.shape import LlamaShape
 
 
-class Learner:
+class Learner(ABC):
     """The parts of a phase that depend on what is learnt. The last five do nothing unless a learner needs them."""
 
     module: nn.Module
@@ -28,21 +29,21 @@ class Learner:
     is trained or saved belongs to it."""
 
     @property
+    @abstractmethod
     def flops_per_token(self) -> int:
         """Of the next step, forward and backward, matrices only."""
-        raise NotImplementedError
 
+    @abstractmethod
     def groups(self, phase: Phase) -> list[dict[str, Any]]:
         """Parameter groups for AdamW; ``peak`` is the learning rate after warm-up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blocks(self) -> Sequence[nn.Module]:
         """The parts of the module that are compiled, and that FSDP shards, by themselves."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self, folder: Path, weights: Mapping[str, Tensor], tokenizer: bytes) -> None:
         """Write what was learnt; ``weights`` is the whole state of ``module``."""
-        raise NotImplementedError
 
     def after_update(self, step: int, optimiser: Optimizer) -> Mapping[str, Any]:
         """Called after the update of ``step`` (from 0) with the optimiser that made it; returns events for the log."""
@@ -60,7 +61,7 @@ class Learner:
         """What the learner knows besides the state of ``module``: small JSON."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most have nothing to restore
         """Go on from ``state``."""
 
 

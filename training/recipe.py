@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class Source(Settings):
         return self if self.path is None else self.model_copy(update={"path": self.path.absolute()})
 
 
-class TrainingRecipe(Settings):
+class TrainingRecipe(Settings, ABC):
     """What all trainings on a token corpus have in common."""
 
     train: str
@@ -69,25 +70,25 @@ class TrainingRecipe(Settings):
     verify: Verify = "full"
     """Compare shards with their recorded sha256 (full) or only their sizes before starting."""
 
+    @abstractmethod
     def phases(self) -> Mapping[str, Phase]:
         """The phases that this recipe states, by where they stand in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def about(self) -> Mapping[str, str]:
         """Every phase that ``run`` may run, in order, and what it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def product(self) -> Path:
         """The file in ``output`` that a finished run is for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self) -> Mapping[str, object]:
         """Everything that can be known before training, in words. Raises ``CorpusError`` where it cannot work."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, ranks: Ranks, observe: Observe) -> dict[str, dict[str, Any]]:
         """Run all phases on this rank; returns their summaries by name."""
-        raise NotImplementedError
 
     def absolute(self) -> Self:
         """The recipe with paths that mean the same in workers, which start in folders of their own."""

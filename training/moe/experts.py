@@ -42,13 +42,13 @@ class Experts(nn.Module):
         gate, up, down = (self._own(name).transpose(1, 2) for name in ("gate", "up", "down"))
         return torch.bmm(F.silu(torch.bmm(rows, gate)) * torch.bmm(rows, up), down)
 
-    def ragged(self, rows: Tensor, counts: Sequence[int], first: int = 0) -> Tensor:
-        """Rows [R, hidden] of which ``counts[0]`` are for expert ``first``, the next ``counts[1]`` for the one after.
+    def ragged(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Rows [R, hidden] of which ``counts[0]`` are for this rank's first expert, the next for the second, and so on.
 
         One small product after another; nothing is padded.
         """
         names = list(DENSE[self.kind])
-        stacks = [self._own(name)[first : first + len(counts)].unbind() for name in names]
+        stacks = [self._own(name).unbind() for name in names]
         parts = [self._one(part, *weights) for part, *weights in zip(rows.split(list(counts)), *stacks, strict=True)]
         return torch.cat(parts)
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from training.sparse.pairs import Pairs, sort_pairs
-from training.sparse.products import Products
+from training.sparse.products import Unfused
 
 
-class Buffers(Products):
+class Buffers(Unfused):
     def __init__(self, capacity_factor: float | None) -> None:
         self.capacity_factor = capacity_factor
 

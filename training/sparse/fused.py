@@ -128,9 +128,6 @@ class Fused(Products):
         before, scaled, parts = _up(gradient, weights, _tiled(pairs), active, gates)
         return Inner(scaled, before, parts.sum(-1))
 
-    def gather_matmul(self, rows: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
-        raise NotImplementedError("up and up_backward are this product, each with what follows it")
-
     def expert_matmul(self, inner: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
         pairs, (number, m, d) = _tiled(pairs), weights.shape
         tiles, blocks, rows = pairs.along, pairs.plan.down, inner.shape[0]

@@ -13,10 +13,10 @@ from torch import Tensor
 from corpus.errors import TrainingError
 from training.sparse.pairs import Pairs, sort_pairs
 from training.sparse.pairs import gather_sum as plain_sum
-from training.sparse.products import Products, has_triton
+from training.sparse.products import Unfused, has_triton
 
 
-class Grouped(Products):
+class Grouped(Unfused):
     def arrange(self, experts: Tensor, weights: Tensor) -> Pairs:
         number, m, d = weights.shape
         if m % 8 or d % 8:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from training.sparse.pairs import Pairs
-from training.sparse.products import Products
+from training.sparse.products import Unfused
 
 
-class Loop(Products):
+class Loop(Unfused):
     """Costs what the chosen experts cost, and some microseconds per busy expert."""
 
     def gather_matmul(self, rows: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:

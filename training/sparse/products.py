@@ -2,7 +2,7 @@
 
 Three products carry forward and backward: rows gathered by token times an expert's weights, rows of an expert times its
 weights, and the gradient of an expert's weights. A kernel offers them over its own arrangement of rows; what stands
-between them has plain definitions here, which a kernel may fuse into its products.
+between them has plain definitions in ``Unfused``; other kernels fuse it into their products.
 """
 
 from __future__ import annotations
@@ -41,8 +41,12 @@ class Products(ABC):
         return sort_pairs(experts, weights.shape[0])
 
     @abstractmethod
-    def gather_matmul(self, rows: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
-        """Row r of ``rows`` [N, d] at its token, times its expert's weights transposed: [R, m]."""
+    def up(self, rows: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
+        """Row r of ``rows`` [N, d] at its token, times its expert's weights transposed, through the ReLU: [R, m]."""
+
+    @abstractmethod
+    def up_backward(self, gradient: Tensor, weights: Tensor, pairs: Pairs, active: Tensor, gates: Tensor) -> Inner:
+        """From ``gradient`` [N, d] of the output through ``w_out``, gates [R] and ReLU, given activations [R, m]."""
 
     @abstractmethod
     def expert_matmul(self, inner: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
@@ -58,6 +62,14 @@ class Products(ABC):
     def gather_sum(self, rows: Tensor, pairs: Pairs, weights: Tensor | None) -> Tensor:
         """As in ``pairs``."""
         return gather_sum(rows, pairs, weights)
+
+
+class Unfused(Products):
+    """A kernel of plain products: what comes after them has its definition here."""
+
+    @abstractmethod
+    def gather_matmul(self, rows: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
+        """Row r of ``rows`` [N, d] at its token, times its expert's weights transposed: [R, m]."""
 
     def up(self, rows: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
         """Activations [R, m]."""
